@@ -1,0 +1,5 @@
+//! What a mail message is: addresses, headers, MIME.
+
+pub mod address;
+
+pub use address::{Address, Domain, InvalidAddress, LocalPart};

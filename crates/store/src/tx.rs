@@ -1,0 +1,194 @@
+//! A transaction as data.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::rows::{AccountId, Flags, MailboxId, ModSeq, Uid, UidValidity};
+
+/// Names a transaction for a day: committed again with the same id, it answers its first receipt and does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TxId(pub u128);
+
+/// Preconditions and operations: all of it, or nothing.
+#[derive(Debug, Clone)]
+pub struct Tx {
+    /// Random or time-ordered, made by the caller; `None` when the caller never asks again.
+    pub id: Option<TxId>,
+    /// All must hold at the moment of the commit.
+    pub require: Vec<Require>,
+    /// Carried out in order; later ones see the earlier ones.
+    pub ops: Vec<Op>,
+}
+
+/// A precondition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Require {
+    /// The entry has this version; `None`: there is no such entry.
+    KeyVersion {
+        /// Key of the entry.
+        key: String,
+        /// Its version.
+        version: Option<u64>,
+    },
+    /// The account exists.
+    Account(AccountId),
+    /// The mailbox exists.
+    Mailbox(MailboxId),
+    /// The account's octets plus `octets` are at most `limit`.
+    Room {
+        /// Whose.
+        account: AccountId,
+        /// How many octets come in.
+        octets: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+}
+
+/// An operation.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// Sets an entry.
+    Put {
+        /// Key.
+        key: String,
+        /// Value.
+        value: Vec<u8>,
+    },
+    /// Removes an entry; it may be absent.
+    Remove {
+        /// Key.
+        key: String,
+    },
+    /// Makes an account's counters.
+    CreateAccount(AccountId),
+    /// Removes an account with its mailboxes and messages (its entries are the caller's to remove).
+    RemoveAccount(AccountId),
+    /// Makes a mailbox.
+    CreateMailbox {
+        /// Whose.
+        account: AccountId,
+        /// Its name; must not exist yet in the account.
+        name: String,
+    },
+    /// Gives a mailbox another name.
+    RenameMailbox {
+        /// Which.
+        mailbox: MailboxId,
+        /// New name; must not exist yet in the account.
+        name: String,
+    },
+    /// Removes a mailbox and its messages.
+    RemoveMailbox(MailboxId),
+    /// Puts a message into a mailbox.
+    AddMessage(AddMessage),
+    /// Puts copies of messages into another mailbox, of the same or another account. UIDs that are gone are skipped.
+    Copy {
+        /// From where.
+        from: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+        /// To where.
+        to: MailboxId,
+    },
+    /// Changes flags. UIDs that are gone are skipped.
+    SetFlags {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+        /// How.
+        change: FlagChange,
+    },
+    /// Removes messages. UIDs that are gone are skipped.
+    Expunge {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+    },
+}
+
+/// What [`Op::AddMessage`] adds.
+#[derive(Debug, Clone)]
+pub struct AddMessage {
+    /// Which mailbox (its account is known by it).
+    pub mailbox: MailboxId,
+    /// Its body.
+    pub body: BodySource,
+    /// What stands before the body for this recipient alone (Return-Path, Delivered-To, ...). At most 64 KiB.
+    pub prefix: Bytes,
+    /// What a listing wants to know without opening the body; opaque here, may be empty.
+    pub card: Bytes,
+    /// Its flags.
+    pub flags: Flags,
+    /// Internal date, microseconds since the epoch.
+    pub received_at: i64,
+}
+
+/// Where a message's body comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodySource {
+    /// The n-th of the bodies handed to `commit` with the transaction.
+    New(usize),
+    /// A body that is stored already (the `body` of a row). Fails with [`TxError::Gone`] when nobody has it any more.
+    Stored(u128),
+}
+
+/// How flags change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlagChange {
+    /// These are set, others stay.
+    Add(Flags),
+    /// These are cleared, others stay.
+    Remove(Flags),
+    /// These are set, others are cleared.
+    Replace(Flags),
+}
+
+/// What became of a committed transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// One result for each operation, in order.
+    pub results: Vec<OpResult>,
+}
+
+/// What became of one operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpResult {
+    /// Nothing to tell.
+    Done,
+    /// The entry's new version.
+    Version(u64),
+    /// The mailbox made.
+    Mailbox(MailboxId, UidValidity),
+    /// The message added.
+    Added(Uid, ModSeq),
+    /// The messages copied, from and to, in order.
+    Copied(Vec<(Uid, Uid)>),
+    /// The messages that were there and are changed or gone, and the modification sequence it happened at.
+    Changed(Vec<Uid>, ModSeq),
+}
+
+/// Why nothing of a transaction happened, or why it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TxError {
+    /// The n-th precondition does not hold.
+    #[error("precondition {0} of the transaction does not hold")]
+    Failed(usize),
+    /// An operation names an account, mailbox or body that is not there.
+    #[error("operation {0} of the transaction names something that is not there")]
+    Gone(usize),
+    /// An operation makes something that is there already.
+    #[error("operation {0} of the transaction makes something that exists")]
+    Exists(usize),
+    /// A value, list or name is larger than the store keeps.
+    #[error("operation {0} of the transaction is larger than the store allows")]
+    TooLarge(usize),
+    /// The disk has less free space than the configured floor. Nothing happened; trying later may help.
+    #[error("the disk is nearly full")]
+    DiskFull,
+    /// The store has failed (a sync went wrong) or is shutting down; the process must end. The outcome is unknown.
+    #[error("the store has stopped: {0}")]
+    Stopped(String),
+}
