@@ -1,0 +1,279 @@
+//! Dot-stuffing: how SMTP DATA and POP3 multi-line answers mark their end (RFC 5321 section 4.5.2, RFC 1939 section 3).
+//!
+//! Both directions are streaming transforms that hold nothing back but an undecided octet or two. The reader is where
+//! SMTP smuggling is stopped: the body ends at CRLF `.` CRLF and at nothing that merely looks like it to some other
+//! server.
+
+use bytes::Bytes;
+use memchr::{memchr, memchr2};
+
+use crate::line::Input;
+
+/// Takes a dot-stuffed body out of the input, up to its end and not an octet further.
+///
+/// A CR or LF that is not part of a CRLF never ends anything. It is passed on and noted in [`Defects`]; a server
+/// reads on to the real end and refuses the body there (RFC 5321 section 2.3.8), because passing it on would let a
+/// more lenient server further down the line see an end of data, and commands behind it.
+#[derive(Debug, Default)]
+pub struct DotReader {
+    state: ReadState,
+    defects: Defects,
+    octets: u64,
+}
+
+/// Where the next octet of a received body stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum ReadState {
+    /// After a CRLF or at the start, where a dot is not content.
+    #[default]
+    LineStart,
+    /// Anywhere else.
+    MidLine,
+    /// Behind CRLF `.` CRLF: not ours any more.
+    Ended,
+}
+
+/// What [`DotReader::next`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DotStep {
+    /// The next piece of the body, unstuffed.
+    Chunk(Bytes),
+    /// The body is complete. What is left in the input came after it.
+    End,
+    /// More octets are needed.
+    More,
+}
+
+/// What a received body has that it should not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Defects {
+    /// A CR without a LF after it.
+    pub bare_cr: bool,
+    /// A LF without a CR before it.
+    pub bare_lf: bool,
+    /// A NUL octet. RFC 5322 section 4 calls it obsolete; it breaks nothing here.
+    pub nul: bool,
+}
+
+impl Defects {
+    /// Whether the line endings are such that the body must not be passed on as it is.
+    pub fn bare_endings(&self) -> bool {
+        self.bare_cr || self.bare_lf
+    }
+}
+
+impl DotReader {
+    /// A reader at the start of a body.
+    pub fn new() -> DotReader {
+        DotReader::default()
+    }
+
+    /// Takes the next piece of the body out of `input`.
+    ///
+    /// One piece per call holds all that can be decided: a caller that pushes one read and calls until
+    /// [`DotStep::More`] gets one piece. Its octets are not copied; where dots are dropped, they are moved together in
+    /// place.
+    pub fn next(&mut self, input: &mut Input) -> DotStep {
+        let buffer = input.as_mut_slice();
+        let mut at = 0; // everything before is decided
+        let mut kept = 0; // so many octets of it are content, moved to the front
+        let mut run = 0; // content from here to `at` is still to be moved
+        let mut end = 0; // length of the end mark behind `at`
+        loop {
+            match self.state {
+                ReadState::Ended => break,
+                ReadState::LineStart => match buffer[at..] {
+                    [] | [b'.'] | [b'.', b'\r'] => break,
+                    [b'.', b'\r', b'\n', ..] => {
+                        end = 3;
+                        self.state = ReadState::Ended;
+                    }
+                    [b'.', ..] => {
+                        kept = move_run(buffer, run, at, kept);
+                        at += 1;
+                        run = at;
+                        self.state = ReadState::MidLine;
+                    }
+                    _ => self.state = ReadState::MidLine,
+                },
+                ReadState::MidLine => {
+                    let Some(found) = memchr2(b'\r', b'\n', &buffer[at..]) else {
+                        at = buffer.len();
+                        break;
+                    };
+                    at += found;
+                    match buffer[at..] {
+                        [b'\r'] => break,
+                        [b'\r', b'\n', ..] => {
+                            at += 2;
+                            self.state = ReadState::LineStart;
+                        }
+                        [b'\r', ..] => {
+                            at += 1;
+                            self.defects.bare_cr = true;
+                        }
+                        _ => {
+                            at += 1;
+                            self.defects.bare_lf = true;
+                        }
+                    }
+                }
+            }
+        }
+        kept = move_run(buffer, run, at, kept);
+        let chunk = if kept > 0 { input.take(kept) } else { Bytes::new() };
+        input.skip(at - kept + end);
+        self.octets += kept as u64;
+        self.defects.nul = self.defects.nul || memchr(0, &chunk).is_some();
+        match self.state {
+            _ if !chunk.is_empty() => DotStep::Chunk(chunk),
+            ReadState::Ended => DotStep::End,
+            _ => DotStep::More,
+        }
+    }
+
+    /// What is wrong with the body so far.
+    pub fn defects(&self) -> Defects {
+        self.defects
+    }
+
+    /// Octets of content so far, without stuffing and end mark.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+}
+
+/// Moves `run..at` down to `kept`; the new end of what is kept.
+fn move_run(buffer: &mut [u8], run: usize, at: usize, kept: usize) -> usize {
+    if run != kept {
+        buffer.copy_within(run..at, kept);
+    }
+    kept + (at - run)
+}
+
+/// Dot-stuffs a body for sending.
+#[derive(Debug)]
+pub struct Stuffer {
+    state: WriteState,
+    endings: Endings,
+    octets: u64,
+}
+
+/// What a [`Stuffer`] does with a CR or LF that is not part of a CRLF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endings {
+    /// Leave it, for a peer that must get the body octet by octet.
+    Keep,
+    /// Make it a CRLF, as a client must before it sends DATA (RFC 5321 section 2.3.8), and as suits files with the
+    /// line ends of Unix.
+    MakeCrlf,
+}
+
+/// What was sent last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WriteState {
+    /// A CRLF, or nothing: a dot would be taken for stuffing.
+    LineStart,
+    /// A CR that may become a CRLF.
+    AfterCr,
+    /// Anything else.
+    MidLine,
+}
+
+impl Stuffer {
+    /// A stuffer at the start of a body.
+    pub fn new(endings: Endings) -> Stuffer {
+        Stuffer { state: WriteState::LineStart, endings, octets: 0 }
+    }
+
+    /// The next piece as it goes onto the wire: the same memory when nothing has to be added, and never more than
+    /// twice as long.
+    pub fn stuff(&mut self, piece: Bytes) -> Bytes {
+        let mut out = Insertions { piece: &piece, copied: 0, out: Vec::new() };
+        let make_crlf = self.endings == Endings::MakeCrlf;
+        let mut at = 0;
+        while let Some(&octet) = piece.get(at) {
+            match self.state {
+                WriteState::LineStart => {
+                    if octet == b'.' {
+                        out.insert(at, b'.');
+                    }
+                    self.state = WriteState::MidLine;
+                }
+                WriteState::AfterCr if octet == b'\n' => {
+                    at += 1;
+                    self.state = WriteState::LineStart;
+                }
+                WriteState::AfterCr if make_crlf => {
+                    out.insert(at, b'\n');
+                    self.state = WriteState::LineStart;
+                }
+                WriteState::AfterCr => self.state = WriteState::MidLine,
+                WriteState::MidLine => {
+                    let Some(found) = memchr2(b'\r', b'\n', &piece[at..]) else {
+                        break;
+                    };
+                    at += found;
+                    if piece[at] == b'\r' {
+                        self.state = WriteState::AfterCr;
+                    } else if make_crlf {
+                        out.insert(at, b'\r');
+                        self.state = WriteState::LineStart;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        let stuffed = out.finish();
+        let stuffed = if stuffed.is_empty() { piece } else { Bytes::from(stuffed) };
+        self.octets += stuffed.len() as u64;
+        stuffed
+    }
+
+    /// The end mark, with the CRLF the body lacks at its end. The stuffer is ready for the next body.
+    pub fn finish(&mut self) -> Bytes {
+        let end: &'static [u8] = match (self.state, self.endings) {
+            (WriteState::LineStart, _) => b".\r\n",
+            (WriteState::AfterCr, Endings::MakeCrlf) => b"\n.\r\n",
+            (WriteState::AfterCr | WriteState::MidLine, _) => b"\r\n.\r\n",
+        };
+        self.state = WriteState::LineStart;
+        self.octets += end.len() as u64;
+        Bytes::from_static(end)
+    }
+
+    /// Octets given out so far, stuffing and end mark included.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+}
+
+/// A copy of a piece with octets inserted; nothing is copied before the first insertion.
+struct Insertions<'a> {
+    piece: &'a [u8],
+    copied: usize,
+    out: Vec<u8>,
+}
+
+impl Insertions<'_> {
+    /// Inserts before position `at`, which never goes down.
+    fn insert(&mut self, at: usize, octet: u8) {
+        if self.out.is_empty() {
+            self.out.reserve(self.piece.len() + self.piece.len() / 32 + 16);
+        }
+        self.out.extend_from_slice(&self.piece[self.copied..at]);
+        self.out.push(octet);
+        self.copied = at;
+    }
+
+    /// The copy; empty if nothing was inserted.
+    fn finish(mut self) -> Vec<u8> {
+        if !self.out.is_empty() {
+            self.out.extend_from_slice(&self.piece[self.copied..]);
+        }
+        self.out
+    }
+}
+
+#[cfg(test)]
+mod tests;
