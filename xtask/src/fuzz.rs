@@ -1,0 +1,54 @@
+//! `cargo xtask fuzz`: the targets in `fuzz/fuzz_targets`, one after the other.
+
+use std::fs;
+
+use crate::shell::{self, Result, cargo, root};
+use crate::tools;
+
+/// Larger inputs find little more, and cost much.
+const LONGEST_INPUT: &str = "-max_len=65536";
+/// One input that takes longer than this is a finding.
+const SLOWEST_INPUT: &str = "-timeout=10";
+/// A target that takes more memory than this is a finding.
+const MOST_MEMORY: &str = "-rss_limit_mb=1024";
+
+/// Fuzzes `target`, or every target, each for `seconds`.
+pub(crate) fn run(target: Option<&str>, seconds: u64) -> Result {
+    let all = targets()?;
+    let chosen: Vec<&String> = all.iter().filter(|t| target.is_none_or(|wanted| wanted == *t)).collect();
+    if chosen.is_empty() {
+        return Err(format!("no such target; there are: {}", all.join(", ")).into());
+    }
+    let cargo_fuzz = tools::cargo_subcommand("cargo-fuzz")?;
+    let mut found = Vec::new();
+    for target in chosen {
+        // cargo-fuzz is found as a program of its own, so that it need not be in PATH.
+        let mut command = std::process::Command::new(&cargo_fuzz);
+        command
+            .args(["run", target, "--", &format!("-max_total_time={seconds}"), "-print_final_stats=1"])
+            .args([LONGEST_INPUT, SLOWEST_INPUT, MOST_MEMORY])
+            .current_dir(root())
+            .env("CARGO", cargo(&[]).get_program())
+            // The sanitizers are unstable options; with this the stable compiler takes them.
+            .env("RUSTC_BOOTSTRAP", "1");
+        if let Err(e) = shell::run(&mut command) {
+            found.push(format!("{target}: {e}"));
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
+}
+
+fn targets() -> Result<Vec<String>> {
+    let dir = root().join("fuzz/fuzz_targets");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "rs")
+            && let Some(name) = path.file_stem()
+        {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,99 @@
+//! What the tests need beside Rust and a C compiler.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::debian;
+use crate::shell::{Result, cargo, is_root, output, run, target_dir, which};
+
+/// How to see that something is there, and the Debian package that brings it.
+enum Need {
+    Program(&'static str, &'static str),
+    PerlModule(&'static str, &'static str),
+}
+
+/// The foreign programs that the interop tests start.
+const CLIENTS: &[Need] = &[
+    Need::Program("curl", "curl"),
+    Need::Program("swaks", "swaks"),
+    Need::PerlModule("Net::SSLeay", "libnet-ssleay-perl"), // swaks speaks TLS with it
+    Need::Program("msmtp", "msmtp"),
+    Need::Program("mpop", "mpop"),
+    Need::Program("fetchmail", "fetchmail"),
+    Need::Program("getmail", "getmail6"),
+    Need::Program("mutt", "mutt"),
+    Need::Program("python3", "python3"),
+    Need::Program("telnet", "telnet"),
+    Need::Program("nc", "netcat-openbsd"),
+    Need::Program("strace", "strace"),
+];
+
+impl Need {
+    fn is_met(&self) -> bool {
+        match self {
+            Need::Program(program, _) => which(program).is_some(),
+            Need::PerlModule(module, _) => {
+                output(Command::new("perl").arg(format!("-M{module}")).args(["-e", "1"])).is_ok()
+            }
+        }
+    }
+
+    fn package(&self) -> &'static str {
+        match self {
+            Need::Program(_, package) | Need::PerlModule(_, package) => package,
+        }
+    }
+}
+
+/// Sees to it that every foreign client is there: installs them as root, else names what is missing.
+pub(crate) fn clients() -> Result {
+    let missing = || -> Vec<&str> { CLIENTS.iter().filter(|n| !n.is_met()).map(Need::package).collect() };
+    let wanted = missing();
+    if !wanted.is_empty() {
+        if !is_root() {
+            return Err(format!("missing; as root: apt-get install {}", wanted.join(" ")).into());
+        }
+        debian::install(&wanted)?;
+        let still = missing();
+        if !still.is_empty() {
+            return Err(format!("installed, and still not there: {}", still.join(" ")).into());
+        }
+    }
+    let smtp_source = smtp_source()?;
+    println!("clients: all there; smtp-source is {}", smtp_source.display());
+    Ok(())
+}
+
+/// Postfix's load generator, without Postfix: the package would start a mail server, so it is only unpacked.
+fn smtp_source() -> Result<PathBuf> {
+    let place = target_dir().join("tools/bin/smtp-source");
+    if let Some(installed) = which("smtp-source") {
+        return Ok(installed);
+    }
+    if !place.exists() {
+        let tree = debian::unpack("postfix", &["postfix"])?;
+        let script = format!(
+            "#!/bin/sh\nexport LD_LIBRARY_PATH={0}/usr/lib/postfix:{0}/usr/lib/x86_64-linux-gnu:{0}/usr/lib/aarch64-linux-gnu\nexec {0}/usr/sbin/smtp-source \"$@\"\n",
+            tree.display()
+        );
+        fs::create_dir_all(place.with_file_name(""))?;
+        fs::write(&place, script)?;
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(place)
+}
+
+/// A cargo subcommand: the installed one, or one built into `target/tools`.
+pub(crate) fn cargo_subcommand(name: &str) -> Result<PathBuf> {
+    if let Some(installed) = which(name) {
+        return Ok(installed);
+    }
+    let tools = target_dir().join("tools");
+    let built = tools.join("bin").join(name);
+    if !built.exists() {
+        run(cargo(&["install", "--locked", "--quiet", name, "--root"]).arg(&tools))?;
+    }
+    Ok(built)
+}
