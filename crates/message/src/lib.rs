@@ -4,11 +4,16 @@
 //! store, or decides what becomes of a message.
 
 pub mod address;
+mod base64_lines;
+pub mod compose;
 pub mod date;
+mod encode;
 pub mod header;
+pub mod mailbox;
 mod message_id;
 pub mod trace;
 
 pub use address::{Address, Domain, InvalidAddress, LocalPart};
 pub use header::{Field, HeaderEnd, HeaderScan};
+pub use mailbox::Mailbox;
 pub use message_id::message_id;
