@@ -7,26 +7,28 @@
 use bytes::Bytes;
 use memchr::{memchr, memchr2};
 
-use crate::line::Input;
+use crate::line::{Input, LineEnding};
 
 /// Takes a dot-stuffed body out of the input, up to its end and not an octet further.
 ///
 /// A CR or LF that is not part of a CRLF never ends anything. It is passed on and noted in [`Defects`]; a server
 /// reads on to the real end and refuses the body there (RFC 5321 section 2.3.8), because passing it on would let a
 /// more lenient server further down the line see an end of data, and commands behind it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DotReader {
     state: ReadState,
+    lines: LineEnding,
     defects: Defects,
     octets: u64,
 }
 
 /// Where the next octet of a received body stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadState {
     /// After a CRLF or at the start, where a dot is not content.
-    #[default]
     LineStart,
+    /// After a bare LF, where [`LineEnding::CrlfOrLf`] takes one of two dots for stuffing.
+    AfterLf,
     /// Anywhere else.
     MidLine,
     /// Behind CRLF `.` CRLF: not ours any more.
@@ -62,10 +64,25 @@ impl Defects {
     }
 }
 
+impl Default for DotReader {
+    fn default() -> DotReader {
+        DotReader::with_lines(LineEnding::Crlf)
+    }
+}
+
 impl DotReader {
-    /// A reader at the start of a body.
+    /// A reader at the start of a body, for SMTP.
     pub fn new() -> DotReader {
         DotReader::default()
+    }
+
+    /// A reader at the start of a body. The end is CRLF `.` CRLF in any case; `lines` says where stuffing may stand.
+    ///
+    /// With [`LineEnding::CrlfOrLf`], the first of two dots after a bare LF is dropped: the way back from a
+    /// [`Stuffer`] with [`Endings::Keep`], and harmless where the sender stuffed after CRLF only, unless the body
+    /// itself has two dots there.
+    pub fn with_lines(lines: LineEnding) -> DotReader {
+        DotReader { state: ReadState::LineStart, lines, defects: Defects::default(), octets: 0 }
     }
 
     /// Takes the next piece of the body out of `input`.
@@ -96,6 +113,16 @@ impl DotReader {
                     }
                     _ => self.state = ReadState::MidLine,
                 },
+                ReadState::AfterLf => match buffer[at..] {
+                    [] | [b'.'] => break,
+                    [b'.', b'.', ..] => {
+                        kept = move_run(buffer, run, at, kept);
+                        at += 1;
+                        run = at;
+                        self.state = ReadState::MidLine;
+                    }
+                    _ => self.state = ReadState::MidLine,
+                },
                 ReadState::MidLine => {
                     let Some(found) = memchr2(b'\r', b'\n', &buffer[at..]) else {
                         at = buffer.len();
@@ -115,6 +142,9 @@ impl DotReader {
                         _ => {
                             at += 1;
                             self.defects.bare_lf = true;
+                            if self.lines == LineEnding::CrlfOrLf {
+                                self.state = ReadState::AfterLf;
+                            }
                         }
                     }
                 }
@@ -162,7 +192,9 @@ pub struct Stuffer {
 /// What a [`Stuffer`] does with a CR or LF that is not part of a CRLF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endings {
-    /// Leave it, for a peer that must get the body octet by octet.
+    /// Leave it, for a peer that must get the body octet by octet. A dot after a bare LF is stuffed, as most POP3
+    /// clients take any LF for the end of a line: they would drop that dot, or see the end of the body in it and
+    /// replies in what follows.
     Keep,
     /// Make it a CRLF, as a client must before it sends DATA (RFC 5321 section 2.3.8), and as suits files with the
     /// line ends of Unix.
@@ -176,6 +208,8 @@ enum WriteState {
     LineStart,
     /// A CR that may become a CRLF.
     AfterCr,
+    /// A bare LF: a dot is stuffed, yet the end mark needs a CRLF before it.
+    AfterLf,
     /// Anything else.
     MidLine,
 }
@@ -194,7 +228,7 @@ impl Stuffer {
         let mut at = 0;
         while let Some(&octet) = piece.get(at) {
             match self.state {
-                WriteState::LineStart => {
+                WriteState::LineStart | WriteState::AfterLf => {
                     if octet == b'.' {
                         out.insert(at, b'.');
                     }
@@ -219,6 +253,8 @@ impl Stuffer {
                     } else if make_crlf {
                         out.insert(at, b'\r');
                         self.state = WriteState::LineStart;
+                    } else {
+                        self.state = WriteState::AfterLf;
                     }
                     at += 1;
                 }
@@ -235,7 +271,7 @@ impl Stuffer {
         let end: &'static [u8] = match (self.state, self.endings) {
             (WriteState::LineStart, _) => b".\r\n",
             (WriteState::AfterCr, Endings::MakeCrlf) => b"\n.\r\n",
-            (WriteState::AfterCr | WriteState::MidLine, _) => b"\r\n.\r\n",
+            (WriteState::AfterCr | WriteState::AfterLf | WriteState::MidLine, _) => b"\r\n.\r\n",
         };
         self.state = WriteState::LineStart;
         self.octets += end.len() as u64;

@@ -182,7 +182,7 @@ fn stuffing() {
         ("a\r\n", "a\r\n.\r\n", "a\r\n.\r\n"),
         (".", "..\r\n.\r\n", "..\r\n.\r\n"),
         (".a\r\n..\r\nb.\r\n", "..a\r\n...\r\nb.\r\n.\r\n", "..a\r\n...\r\nb.\r\n.\r\n"),
-        ("a\n.\n", "a\n.\n\r\n.\r\n", "a\r\n..\r\n.\r\n"),
+        ("a\n.\n", "a\n..\n\r\n.\r\n", "a\r\n..\r\n.\r\n"),
         ("a\r.\r", "a\r.\r\r\n.\r\n", "a\r\n..\r\n.\r\n"),
         ("\r\r\n\n", "\r\r\n\n\r\n.\r\n", "\r\n\r\n\r\n.\r\n"),
         ("\n\r.", "\n\r.\r\n.\r\n", "\r\n\r\n..\r\n.\r\n"),
@@ -206,4 +206,61 @@ fn what_was_stuffed_is_read_back() {
         let read = read(stuff(Endings::Keep, body.as_bytes()).as_bytes());
         assert_eq!(read, Read { content: body.into(), defects: NONE, behind: Some(String::new()) });
     }
+}
+
+/// POP3 clients end lines at any LF (poplib, fetchmail, mpop) or at CRLF only (curl). The former must get every octet
+/// back and find the end where it is; both must find no end before it.
+#[test]
+fn kept_endings_survive_readers_of_any_line_ending() {
+    /// A client that splits at LF and drops the first of two dots.
+    fn split_at_lf(wire: &[u8]) -> (Vec<u8>, &[u8]) {
+        let (mut content, mut rest) = (Vec::new(), wire);
+        while let Some(end) = rest.iter().position(|&octet| octet == b'\n') {
+            let (line, behind) = rest.split_at(end + 1);
+            rest = behind;
+            match line {
+                b".\r\n" | b".\n" => return (content, rest),
+                [b'.', b'.', ..] => content.extend_from_slice(&line[1..]),
+                _ => content.extend_from_slice(line),
+            }
+        }
+        panic!("no end in {:?}", String::from_utf8_lossy(wire));
+    }
+    for length in 0..8_u32 {
+        for number in 0..4_usize.pow(length) {
+            let body: Vec<u8> = (0..length).map(|i| b".\r\na"[number / 4_usize.pow(i) % 4]).collect();
+            let wire = [stuff(Endings::Keep, &body).as_bytes(), b"+OK\r\n"].concat();
+            let lacks_end = !body.is_empty() && !body.ends_with(b"\r\n");
+            let sent = [&body[..], if lacks_end { b"\r\n" } else { b"" }].concat();
+            let shown = String::from_utf8_lossy(&wire);
+            assert_eq!(split_at_lf(&wire), (sent.clone(), &b"+OK\r\n"[..]), "{shown:?}");
+
+            for size in [1, 2, 3, wire.len()] {
+                let (mut reader, mut input) = (DotReader::with_lines(LineEnding::CrlfOrLf), Input::new());
+                let (mut content, mut ended) = (Vec::new(), false);
+                for piece in wire.chunks(size) {
+                    input.push(piece);
+                    while !ended {
+                        match reader.next(&mut input) {
+                            DotStep::Chunk(chunk) => content.extend_from_slice(&chunk),
+                            DotStep::End => ended = true,
+                            DotStep::More => break,
+                        }
+                    }
+                }
+                assert_eq!((&content, input.as_slice()), (&sent, &b"+OK\r\n"[..]), "{shown:?} by {size}");
+            }
+            let first_end = wire.windows(5).position(|octets| octets == b"\r\n.\r\n").map_or(0, |at| at + 2);
+            assert_eq!(first_end + 3, wire.len() - 5, "{shown:?} ends early at CRLF");
+        }
+    }
+}
+
+/// A server that stuffs after CRLF only loses nothing either, but where a line after a bare LF has two dots.
+#[test]
+fn a_dot_after_a_bare_lf_may_be_content() {
+    let (mut reader, mut input) = (DotReader::with_lines(LineEnding::CrlfOrLf), Input::new());
+    input.push(b"a\n.b\n.\r\nc\r\n..d\r\n.\r\n");
+    assert_eq!(reader.next(&mut input), DotStep::Chunk(Bytes::from_static(b"a\n.b\n.\r\nc\r\n.d\r\n")));
+    assert_eq!(reader.next(&mut input), DotStep::End);
 }
