@@ -2,13 +2,14 @@
 //!
 //! A protocol crate is a pure machine: bytes and time go in, [`Step`]s come out. This crate holds what those machines
 //! share: the [`Session`] contract, bounded lines ([`Input`]), three-digit replies ([`Reply`]), dot-stuffing ([`DotReader`], [`Stuffer`]), SASL
-//! exchanges as steps, and [`Secret`].
+//! exchanges as steps ([`sasl`]), and [`Secret`].
 //!
 //! It knows no protocol's verbs, no sockets, no TLS, no clock and no randomness it was not handed.
 
 mod dot;
 mod line;
 pub mod reply;
+pub mod sasl;
 mod secret;
 mod session;
 
