@@ -1,1 +1,10 @@
-//! placeholder
+//! The program around the conversations: settings, listeners, TLS, limits, metrics, and one thin file per protocol.
+//!
+//! Decisions do not live here. A session file carries an event of a conversation to the post office or the account
+//! that decides, and carries the verdict back.
+
+pub mod conn;
+pub mod drive;
+mod outbox;
+pub mod shutdown;
+pub mod tls;

@@ -1,0 +1,569 @@
+//! Runs any conversation over a connection: read, step, write, deadline, TLS.
+//!
+//! This is the only place where a [`Session`] meets a socket. Whoever serves a protocol writes a [`Handler`], which
+//! answers the session's events, and calls [`drive`] with the [`Link`] the listener handed over:
+//!
+//! ```ignore
+//! struct Smtp { mail: Arc<Mail>, peer: Peer }
+//!
+//! impl Handler<smtp::server::Session> for Smtp {
+//!     async fn handle(&mut self, session: &mut smtp::server::Session, event: Event) -> Result<(), Stop> {
+//!         match event {
+//!             Event::Recipient(address) => match self.mail.recipient(&address).await {
+//!                 Ok(()) => session.accept(),
+//!                 Err(refusal) => session.refuse(refusal.into()),
+//!             },
+//!             …
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let summary = drive(link, session, handler).await;
+//! ```
+//!
+//! What the driver promises:
+//! - An event reaches the handler before the session is asked for its next step, and output is sent before anything
+//!   is waited for; replies to pipelined commands leave together (RFC 2920).
+//! - Bytes go to the session as they come; between two reads nothing is kept but the session itself.
+//! - At [`Step::StartTls`] what was read before is forgotten, by the session as the contract says, and what lies
+//!   unread in the kernel is taken as the beginning of the handshake, which a plain-text command is not: either way
+//!   nothing sent before the handshake is taken for a command after it (RFC 3207 section 6, CVE-2011-0411).
+//! - Each wait ends: for the session's own time, for output that does not drain, for a line or a body that only
+//!   trickles in ([`Pace`]), or when the server's grace is over.
+//! - A panic in a session or handler ends that connection and no other.
+
+use std::fmt;
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use packetboat_wire::{Session, Step, TlsFacts};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::conn::Conn;
+use crate::outbox::Outbox;
+use crate::shutdown::{Phase, ShutdownSignal};
+use crate::tls::{Certificates, handshake};
+
+/// Output is sent, with back-pressure, when this much is pending.
+const OUTBOX_HIGH: usize = 64 * 1024;
+
+/// A session that asks to be woken at times that have passed, so many times in a row, is broken.
+const MAX_IDLE_TURNS: u32 = 1000;
+
+/// After our FIN, a peer in the middle of sending may send this much more before its connection is reset.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The owner of a session: knows what the conversation is about.
+///
+/// Methods are called one at a time. The futures they return are boxed by the driver, so that their size does not
+/// weigh on idle connections.
+pub trait Handler<S: Session>: Send {
+    /// Takes an event; if it asks something, answers it on `session` before returning.
+    ///
+    /// Runs to its end also when the server is stopping, so that work in hand is finished.
+    fn handle(&mut self, session: &mut S, event: S::Event) -> impl Future<Output = Result<(), Stop>> + Send;
+
+    /// Returns when there is something to [`tell`](Handler::tell) the session that did not come from the peer.
+    /// Waited for only while the session waits. Must be cancel safe: it is dropped and asked for again.
+    fn news(&mut self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+
+    /// Tells the session the news.
+    fn tell(&mut self, _session: &mut S) -> impl Future<Output = Result<(), Stop>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Whether the peer is in the middle of sending something long, such as a message, and so has to keep to
+    /// [`Pace::bulk_bytes`].
+    fn in_bulk(&self) -> bool {
+        false
+    }
+
+    /// The connection has ended. Whatever must be undone is undone here or in `Drop`.
+    fn ended(&mut self, _summary: &Summary) {}
+}
+
+/// A handler's wish to cut the connection at once, without another word. The text is for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Stop(pub String);
+
+/// How fast a peer must be. Sessions have their own, per-state times; these hold against peers that keep just
+/// within them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// For the whole TLS handshake.
+    pub handshake: Duration,
+    /// For each 64 KiB of output to be taken off our hands.
+    pub write: Duration,
+    /// From the first byte of a line to something the session can act on.
+    pub line: Duration,
+    /// While [`Handler::in_bulk`], each such time...
+    pub bulk_window: Duration,
+    /// ...must bring at least this many bytes.
+    pub bulk_bytes: u64,
+    /// After closing, how long a peer that is still sending has to read our last words.
+    pub linger: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            handshake: Duration::from_secs(30),
+            write: Duration::from_secs(120),
+            line: Duration::from_secs(300),
+            bulk_window: Duration::from_secs(300),
+            bulk_bytes: 256,
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Which side of TLS a link can become.
+#[derive(Clone)]
+pub enum TlsRole {
+    /// No TLS on this link. A session that asks for it nevertheless is cut.
+    None,
+    /// The server's side.
+    Server(Arc<Certificates>),
+    /// The client's side: what to trust, and whom to expect.
+    Client(Arc<ClientConfig>, ServerName<'static>),
+}
+
+impl fmt::Debug for TlsRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TlsRole::None => "None",
+            TlsRole::Server(_) => "Server",
+            TlsRole::Client(..) => "Client",
+        })
+    }
+}
+
+/// A connection and all the driver has to know of it.
+#[derive(Debug)]
+pub struct Link {
+    /// The connection.
+    pub conn: Conn,
+    /// For log lines that belong together.
+    pub id: u64,
+    /// What TLS it can do.
+    pub tls: TlsRole,
+    /// Whether the handshake comes before the first word (RFC 8314 section 3).
+    pub implicit_tls: bool,
+    /// How fast the peer must be.
+    pub pace: Arc<Pace>,
+    /// How the end of the server is heard of.
+    pub shutdown: ShutdownSignal,
+}
+
+/// What became of a connection.
+#[derive(Debug)]
+pub struct Summary {
+    /// How it ended.
+    pub end: End,
+    /// Bytes the peer sent, after decryption.
+    pub received: u64,
+    /// Bytes sent, before encryption.
+    pub sent: u64,
+    /// How long it lasted.
+    pub lasted: Duration,
+    /// TLS version and cipher suite, if there was TLS.
+    pub tls: Option<(&'static str, &'static str)>,
+}
+
+/// How a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// The session closed it, as conversations should end.
+    #[error("closed")]
+    Closed,
+    /// The peer was gone before the session had closed.
+    #[error("peer closed")]
+    PeerClosed,
+    /// The network failed, or the peer reset the connection.
+    #[error("lost: {0}")]
+    Lost(io::Error),
+    /// The TLS handshake failed.
+    #[error("TLS handshake failed: {0}")]
+    TlsFailed(io::Error),
+    /// The peer did not keep the pace.
+    #[error("too slow: {0}")]
+    TooSlow(&'static str),
+    /// The handler cut it.
+    #[error("stopped: {0}")]
+    Stopped(#[from] Stop),
+    /// The server's grace was over.
+    #[error("server stopped")]
+    ServerStopped,
+    /// A defect in this program.
+    #[error("internal error: {0}")]
+    Defect(&'static str),
+}
+
+/// Carries a conversation to its end.
+pub async fn drive<S, H>(link: Link, mut session: S, mut handler: H) -> Summary
+where
+    S: Session<Event: Send> + Send,
+    H: Handler<S>,
+{
+    let mut driver = Driver::new(link);
+    let end = {
+        let mut run = pin!(driver.run(&mut session, &mut handler));
+        // The state a panic leaves behind is dropped with the connection, except for `ended`, which handlers write
+        // with that in mind.
+        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => Poll::Ready(End::Defect("panic in a session")),
+        })
+        .await
+    };
+    let summary = driver.summary(end);
+    handler.ended(&summary);
+    summary
+}
+
+struct Driver {
+    link: Link,
+    out: Outbox,
+    /// One timer serves all deadlines: there is only ever one thing waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stopping: Stopping,
+    started: Instant,
+    received: u64,
+    sent: u64,
+    tls: Option<(&'static str, &'static str)>,
+    input_ended: bool,
+    /// When the first byte came of what the session has not acted on yet.
+    line_since: Option<Instant>,
+    bulk: Option<Bulk>,
+}
+
+/// One window of [`Pace::bulk_window`]. Only the time we waited counts: a slow disk is not the peer's fault.
+struct Bulk {
+    waited: Duration,
+    bytes: u64,
+}
+
+/// How far the end of the server has reached this connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Heard of while output was waiting; the session is told at its next wait.
+    Heard,
+    Told,
+}
+
+enum Woken {
+    Bytes(usize),
+    InputEnded,
+    Time,
+    News,
+    Stopping,
+}
+
+impl Driver {
+    fn new(link: Link) -> Driver {
+        let stop = Box::pin(link.shutdown.clone().reached(Phase::Stopping));
+        Driver {
+            link,
+            out: Outbox::default(),
+            timer: None,
+            stop,
+            stopping: Stopping::No,
+            started: Instant::now(),
+            received: 0,
+            sent: 0,
+            tls: None,
+            input_ended: false,
+            line_since: None,
+            bulk: None,
+        }
+    }
+
+    fn summary(&self, end: End) -> Summary {
+        Summary {
+            end,
+            received: self.received,
+            sent: self.sent,
+            lasted: self.started.elapsed(),
+            tls: self.tls,
+        }
+    }
+
+    async fn run<S, H>(&mut self, session: &mut S, handler: &mut H) -> End
+    where
+        S: Session<Event: Send> + Send,
+        H: Handler<S>,
+    {
+        match self.converse(session, handler).await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn converse<S, H>(&mut self, session: &mut S, handler: &mut H) -> Result<End, End>
+    where
+        S: Session<Event: Send> + Send,
+        H: Handler<S>,
+    {
+        if self.link.implicit_tls {
+            let facts = Box::pin(self.start_tls()).await?;
+            session.tls_started(facts);
+        }
+        let mut idle_turns = 0;
+        loop {
+            match session.next(Instant::now().into_std()) {
+                Step::Send(bytes) => {
+                    self.line_since = None;
+                    self.out.push(bytes);
+                    if self.out.len() >= OUTBOX_HIGH {
+                        self.flush().await?;
+                    }
+                }
+                Step::Event(event) => {
+                    self.line_since = None;
+                    Box::pin(handler.handle(session, event)).await?;
+                }
+                Step::Wait { until } => {
+                    self.flush().await?;
+                    if self.input_ended && until.is_none() {
+                        return Ok(End::PeerClosed);
+                    }
+                    match self.wait(session, handler, until.map(Instant::from_std)).await? {
+                        Woken::Bytes(_) => idle_turns = 0,
+                        Woken::InputEnded => session.end_of_input(),
+                        Woken::Time => idle_turns += 1,
+                        Woken::News => Box::pin(handler.tell(session)).await?,
+                        Woken::Stopping => session.shut_down(),
+                    }
+                    if idle_turns > MAX_IDLE_TURNS {
+                        return Err(End::Defect("a session waits for a time that has passed"));
+                    }
+                }
+                Step::StartTls => {
+                    self.flush().await?;
+                    let facts = Box::pin(self.start_tls()).await?;
+                    session.tls_started(facts);
+                }
+                Step::Close => {
+                    self.flush().await?;
+                    let sending = handler.in_bulk();
+                    return Box::pin(self.close(sending)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait<S, H>(
+        &mut self,
+        session: &mut S,
+        handler: &mut H,
+        until: Option<Instant>,
+    ) -> Result<Woken, End>
+    where
+        S: Session,
+        H: Handler<S>,
+    {
+        self.out.rest();
+        let pace = Arc::clone(&self.link.pace);
+        let started = Instant::now();
+        self.bulk = match (handler.in_bulk(), self.bulk.take()) {
+            (false, _) => None,
+            (true, Some(bulk)) => Some(bulk),
+            (true, None) => Some(Bulk { waited: Duration::ZERO, bytes: 0 }),
+        };
+        let too_slow_at = match (&self.bulk, self.line_since) {
+            (Some(bulk), _) => Some(started + pace.bulk_window.saturating_sub(bulk.waited)),
+            (None, Some(since)) => Some(since + pace.line),
+            (None, None) => None,
+        };
+        let deadline = [until, too_slow_at].into_iter().flatten().min();
+
+        let mut news = pin!(handler.news());
+        let woken = poll_fn(|cx| {
+            if !self.input_ended
+                && let Poll::Ready(read) =
+                    self.link.conn.poll_receive(cx, &mut |bytes| session.receive(bytes))
+            {
+                return Poll::Ready(match read {
+                    Ok(0) => Ok(Woken::InputEnded),
+                    Ok(count) => Ok(Woken::Bytes(count)),
+                    Err(error) => Err(End::Lost(error)),
+                });
+            }
+            if let Err(end) = self.hear_stop(cx) {
+                return Poll::Ready(Err(end));
+            }
+            if self.stopping == Stopping::Heard {
+                self.stopping = Stopping::Told;
+                return Poll::Ready(Ok(Woken::Stopping));
+            }
+            if news.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Woken::News));
+            }
+            match deadline {
+                Some(deadline) => self.poll_timer(deadline, cx).map(|()| Ok(Woken::Time)),
+                None => Poll::Pending,
+            }
+        })
+        .await?;
+
+        let now = Instant::now();
+        match woken {
+            Woken::Bytes(count) => {
+                self.received += count as u64;
+                tracing::trace!(target: "packetboat::transcript", connection = self.link.id, bytes = count, "received");
+                self.line_since = self.line_since.or(Some(now));
+                self.check_bulk(now - started, count, &pace)?;
+            }
+            Woken::InputEnded => self.input_ended = true,
+            Woken::Time => {
+                self.check_bulk(now - started, 0, &pace)?;
+                if self.bulk.is_none() && too_slow_at.is_some_and(|at| at <= now) {
+                    return Err(End::TooSlow("an unfinished line"));
+                }
+            }
+            Woken::News | Woken::Stopping => {}
+        }
+        Ok(woken)
+    }
+
+    /// At the end of each window, looks whether it brought enough.
+    fn check_bulk(&mut self, waited: Duration, count: usize, pace: &Pace) -> Result<(), End> {
+        let Some(bulk) = &mut self.bulk else { return Ok(()) };
+        bulk.waited += waited;
+        bulk.bytes += count as u64;
+        if bulk.waited >= pace.bulk_window {
+            if bulk.bytes < pace.bulk_bytes {
+                return Err(End::TooSlow("a message that trickles in"));
+            }
+            *bulk = Bulk { waited: Duration::ZERO, bytes: 0 };
+        }
+        Ok(())
+    }
+
+    /// Sends all that is pending.
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let len = self.out.len();
+        let mut deadline = None;
+        let sent = poll_fn(|cx| {
+            loop {
+                let step = match self.out.is_empty() {
+                    true => self.link.conn.poll_flush(cx).map_ok(|()| true),
+                    false => self.link.conn.poll_send(cx, &mut self.out).map_ok(|_| false),
+                };
+                match step {
+                    Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(false)) => continue,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Lost(error))),
+                    Poll::Pending => {}
+                }
+                if let Err(end) = self.hear_stop(cx) {
+                    return Poll::Ready(Err(end));
+                }
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.link.pace.write);
+                return self.poll_timer(deadline, cx).map(|()| Err(End::TooSlow("not reading")));
+            }
+        });
+        sent.await?;
+        self.sent += len as u64;
+        tracing::trace!(target: "packetboat::transcript", connection = self.link.id, bytes = len, "sent");
+        Ok(())
+    }
+
+    async fn start_tls(&mut self) -> Result<TlsFacts, End> {
+        let Link { conn, tls, pace, shutdown, .. } = &mut self.link;
+        let handshake = async {
+            match tls {
+                TlsRole::None => Err(io::Error::other("TLS is not configured here")),
+                TlsRole::Server(certificates) => handshake::accept(conn, certificates).await,
+                TlsRole::Client(config, name) => {
+                    handshake::connect(conn, Arc::clone(config), name.clone()).await
+                }
+            }
+        };
+        let facts = tokio::select! {
+            result = tokio::time::timeout(pace.handshake, handshake) => match result {
+                Ok(result) => result.map_err(End::TlsFailed)?,
+                Err(_) => return Err(End::TooSlow("the TLS handshake")),
+            },
+            () = shutdown.clone().reached(Phase::Ending) => return Err(End::ServerStopped),
+        };
+        tracing::debug!(
+            connection = self.link.id,
+            version = facts.version,
+            cipher = facts.cipher,
+            server_name = facts.server_name,
+            "TLS started"
+        );
+        self.tls = Some((facts.version, facts.cipher));
+        self.line_since = None;
+        Ok(facts)
+    }
+
+    /// Closes so that the last words arrive. Closing a socket that has unread input resets it, and a reset overtakes
+    /// what was sent before; so a peer in the middle of sending is listened to for a moment longer.
+    async fn close(&mut self, sending: bool) -> Result<End, End> {
+        let conn = &mut self.link.conn;
+        let goodbye = async {
+            conn.close_notify();
+            poll_fn(|cx| conn.poll_flush(cx)).await?;
+            poll_fn(|cx| conn.poll_shutdown(cx)).await?;
+            let unread = poll_fn(|cx| Poll::Ready(conn.poll_discard(cx))).await;
+            let mut discarded = match unread {
+                Poll::Ready(Ok(0)) => return Ok(()),
+                Poll::Ready(count) => count?,
+                Poll::Pending if sending => 0,
+                Poll::Pending => return Ok(()),
+            };
+            while discarded < LINGER_BYTES {
+                match poll_fn(|cx| conn.poll_discard(cx)).await? {
+                    0 => break,
+                    count => discarded += count,
+                }
+            }
+            Ok::<(), io::Error>(())
+        };
+        // What fails from here on is the peer's haste: the session had closed.
+        let _ = tokio::time::timeout(self.link.pace.linger, goodbye).await;
+        Ok(if self.input_ended { End::PeerClosed } else { End::Closed })
+    }
+
+    /// Notes that the server is stopping; an error when its grace is over.
+    fn hear_stop(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.stop.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        if self.stopping != Stopping::No {
+            return Err(End::ServerStopped);
+        }
+        self.stopping = Stopping::Heard;
+        self.stop = Box::pin(self.link.shutdown.clone().reached(Phase::Ending));
+        match self.stop.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(End::ServerStopped),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
