@@ -12,6 +12,8 @@ pub mod reply;
 pub mod sasl;
 mod secret;
 mod session;
+#[cfg(any(test, feature = "transcript"))]
+pub mod transcript;
 
 pub use dot::{Defects, DotReader, DotStep, Endings, Stuffer};
 pub use line::{Input, LineEnding, LineError};
