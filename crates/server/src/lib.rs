@@ -6,5 +6,6 @@
 pub mod conn;
 pub mod drive;
 mod outbox;
+pub mod settings;
 pub mod shutdown;
 pub mod tls;

@@ -1,0 +1,97 @@
+//! The annotated example file and the reference, made from the definitions.
+
+use std::fmt::Write;
+
+use super::check::known;
+use super::section::Key;
+
+/// Where a line of prose in the example is broken.
+const WIDTH: usize = 100;
+
+/// The example file: every key with its documentation and default, commented out, except for those in `values`
+/// (`("hostname", "\"mail.example.org\"")`, the value as TOML), which are set.
+pub fn example(values: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    let given = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    text.push_str("# Settings of packetboat. What is commented out shows the default.\n");
+    for (header, doc, keys) in known().sections {
+        let path = |key: &Key| match header.trim_matches(['[', ']']) {
+            "" => key.name.to_owned(),
+            section => format!("{section}.{}", key.name),
+        };
+        if !header.is_empty() {
+            let is_set = keys.iter().any(|key| given(&path(key)).is_some());
+            // A certificate without files would be a mistake.
+            let comment = if header.starts_with('[') && !is_set { "# " } else { "" };
+            text.push('\n');
+            write_doc(&mut text, doc);
+            let _ = writeln!(text, "{comment}[{header}]");
+        }
+        for key in &keys {
+            text.push('\n');
+            write_doc(&mut text, key.doc);
+            let _ = match given(&path(key)) {
+                Some(value) => writeln!(text, "{} = {value}", key.name),
+                None if is_unset(key) => writeln!(text, "# {} = {}", key.name, sample(key.name)),
+                None => writeln!(text, "# {} = {}", key.name, key.default),
+            };
+        }
+    }
+    text
+}
+
+/// All keys as a Markdown document.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Settings\n\nOne TOML file, `packetboat.toml`. Only `hostname` has no default. `packetboat check` names every \
+         mistake with its line.\n",
+    );
+    for (header, doc, keys) in known().sections {
+        let title = if header.is_empty() { "At the top".to_owned() } else { format!("`[{header}]`") };
+        let _ = writeln!(text, "\n## {title}\n\n{}\n", prose(doc));
+        let _ = writeln!(text, "| Key | Default | |\n| --- | --- | --- |");
+        for key in keys {
+            let default = if is_unset(&key) { String::new() } else { format!("`{}`", key.default) };
+            let kind = key.kind.replace('|', "\\|");
+            let _ = writeln!(
+                text,
+                "| `{}` | {default} | {} Expects {kind}. |",
+                key.name,
+                prose(key.doc).replace('|', "\\|")
+            );
+        }
+    }
+    text
+}
+
+fn is_unset(key: &Key) -> bool {
+    matches!(key.default.as_str(), "" | "\"\"")
+}
+
+/// What stands in the example for a key without a default.
+fn sample(key: &str) -> &'static str {
+    match key {
+        "hostname" => "\"mail.example.org\"",
+        "user" => "\"packetboat\"",
+        "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",
+        "key" => "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"",
+        _ => "\"\"",
+    }
+}
+
+fn prose(doc: &[&str]) -> String {
+    doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
+fn write_doc(text: &mut String, doc: &[&str]) {
+    let mut line = String::from("#");
+    for word in prose(doc).split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            let _ = writeln!(text, "{line}");
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(text, "{line}");
+}

@@ -1,0 +1,204 @@
+//! Every key there is: name, kind, default, and what it is for. The example file and the manual are made from this.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use packetboat_wire::sasl::Mechanism;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::problem::Report;
+use super::section::{Key, Section, path, read_value, section, within};
+use super::value::{Expire, ListenAddress, LogFormat, Size, Strictness, TlsVersion, Value};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn minutes(minutes: u64) -> Duration {
+    seconds(60 * minutes)
+}
+
+const fn mib(mib: u64) -> Size {
+    Size(mib << 20)
+}
+
+/// The longest time a timeout may be set to.
+const LONG: Duration = seconds(24 * 60 * 60);
+
+section! {
+    /// What the server is.
+    General [""] {
+        /// The name of this server in DNS, as it greets other servers. It should have an A or AAAA record, and the
+        /// address should point back to it (PTR).
+        hostname: String = String::new();
+        /// Where everything is kept. A relative path counts from the directory of this file.
+        data: PathBuf = PathBuf::from("/var/lib/packetboat");
+        /// The user to become when the ports are bound, if the server is started as root.
+        user: Option<String> = None;
+        /// How long connections may finish their work when the server is stopped.
+        stop_grace: Duration = seconds(10), in seconds(0)..=seconds(600);
+    }
+}
+
+section! {
+    /// A certificate, its chain and its key, in PEM files. The section may stand several times: a client gets the
+    /// certificate for the name it asks for, and the first one otherwise. Changed files are noticed within seconds.
+    /// Without any, the server makes a certificate that no client trusts.
+    Certificate ["[certificate]"] {
+        /// The certificate, followed by those that lead to its root.
+        chain: PathBuf = PathBuf::new();
+        /// The private key, not encrypted. May be the same file as `chain`.
+        key: PathBuf = PathBuf::new();
+    }
+}
+
+section! {
+    /// TLS, wherever it is spoken.
+    Tls ["tls"] {
+        /// The oldest version clients may use: "1.2" or "1.3".
+        minimum: TlsVersion = TlsVersion::Tls12;
+    }
+}
+
+section! {
+    /// Where each service listens: ports (25 is every IPv4 and IPv6 address of the machine), addresses with ports
+    /// ("192.0.2.1:25", "[2001:db8::1]:25"), or local sockets ("/run/packetboat/lmtp.sock"). An empty list turns a
+    /// service off. Sockets that systemd passes under the name of a service come in place of its list.
+    Listen ["listen"] {
+        /// Mail from other servers, in the clear and by STARTTLS.
+        smtp: Vec<ListenAddress> = vec![ListenAddress::Port(25)];
+        /// Mail from people's programs, by STARTTLS.
+        submission: Vec<ListenAddress> = vec![ListenAddress::Port(587)];
+        /// Mail from people's programs, under TLS from the first byte.
+        submissions: Vec<ListenAddress> = vec![ListenAddress::Port(465)];
+        /// Mail from another mail server of this site (LMTP). Whoever reaches it may deliver without a login.
+        lmtp: Vec<ListenAddress> = vec![];
+        /// POP3, in the clear and by STLS.
+        pop3: Vec<ListenAddress> = vec![ListenAddress::Port(110)];
+        /// POP3 under TLS from the first byte.
+        pop3s: Vec<ListenAddress> = vec![ListenAddress::Port(995)];
+        /// Numbers for Prometheus (/metrics) and a sign of life (/healthz), by HTTP in the clear. Not for the world.
+        metrics: Vec<ListenAddress> = vec![];
+        /// The local socket by which `packetboat account …` and other commands reach the running server. A relative
+        /// path counts from the data directory.
+        admin: PathBuf = PathBuf::from("admin.sock");
+    }
+}
+
+section! {
+    /// How much of everything. The defaults keep a small machine alive.
+    Limits ["limits"] {
+        /// Connections at a time, all services together.
+        connections: u32 = 10_000, in 1..=10_000_000;
+        /// Connections at a time from one IPv4 address, or one IPv6 /64.
+        connections_per_address: u32 = 50, in 1..=10_000_000;
+        /// Connections at a time that could log in and have not.
+        connections_before_login: u32 = 2000, in 1..=10_000_000;
+        /// Networks to which `connections_per_address` does not apply.
+        trusted_networks: Vec<IpNet> = vec![loopback4(), loopback6()];
+        /// The largest message.
+        message_size: Size = mib(50), in Size(64 << 10)..=Size(4 << 30);
+        /// Recipients of one message. Other servers may count on 100.
+        recipients: u32 = 1000, in 100..=100_000;
+        /// For the TLS handshake.
+        handshake_timeout: Duration = seconds(30), in seconds(1)..=LONG;
+        /// For each 64 KiB we send to be taken.
+        write_timeout: Duration = seconds(120), in seconds(1)..=LONG;
+        /// From the first byte of a line to its end.
+        line_timeout: Duration = minutes(5), in seconds(1)..=LONG;
+    }
+}
+
+fn loopback4() -> IpNet {
+    IpNet::new_assert(std::net::Ipv4Addr::LOCALHOST.into(), 8).trunc()
+}
+
+fn loopback6() -> IpNet {
+    IpNet::new_assert(std::net::Ipv6Addr::LOCALHOST.into(), 128)
+}
+
+section! {
+    /// Mail transfer, submission and LMTP.
+    Smtp ["smtp"] {
+        /// "lenient" understands what people type and old programs send, such as `MAIL FROM: a@b`; "strict" does not.
+        strictness: Strictness = Strictness::Lenient;
+        /// Text of the greeting, after the host name and "ESMTP".
+        banner: String = "packetboat".to_owned();
+        /// Wait so long before the greeting; what speaks earlier is not a mail server.
+        greeting_delay: Duration = seconds(0), in seconds(0)..=seconds(60);
+        /// For the next command. RFC 5321 asks for 5 minutes at least.
+        command_timeout: Duration = minutes(5), in seconds(1)..=LONG;
+        /// For the next piece of a message. RFC 5321 asks for 3 minutes at least.
+        data_timeout: Duration = minutes(5), in seconds(1)..=LONG;
+        /// Messages in one connection.
+        messages: u32 = 1000, in 1..=10_000_000;
+        /// Mistakes in one connection.
+        errors: u32 = 20, in 1..=100_000;
+        /// Senders, recipients and messages refused in one connection.
+        refusals: u32 = 100, in 1..=1_000_000;
+    }
+}
+
+section! {
+    /// POP3.
+    Pop3 ["pop3"] {
+        /// "lenient" forgives bare line feeds and stray blanks; "strict" does not.
+        strictness: Strictness = Strictness::Lenient;
+        /// For the next command. RFC 1939 asks for 10 minutes at least.
+        timeout: Duration = minutes(10), in seconds(1)..=LONG;
+        /// Offer APOP. It works for accounts with an APOP secret, which is kept in a form that can be read.
+        apop: bool = false;
+        /// The least time between two logins of an account.
+        login_delay: Duration = seconds(0), in seconds(0)..=LONG;
+        /// How long messages are promised to be kept: "never" deletes none, or a number of days such as "30d".
+        expire: Expire = Expire::Never;
+    }
+}
+
+section! {
+    /// Logging in.
+    Auth ["auth"] {
+        /// Let passwords travel without TLS. Whoever listens on the way then knows them.
+        plaintext_without_tls: bool = false;
+        /// What is offered, best first.
+        mechanisms: Vec<Mechanism> = Mechanism::ALL.to_vec();
+        /// Memory for hashing one password (argon2id). More is safer against whoever steals the hashes.
+        hash_memory: Size = mib(19), in Size(8 << 10)..=Size(4 << 30);
+        /// Passes over that memory.
+        hash_passes: u32 = 2, in 1..=100;
+        /// Passwords hashed at a time; each takes `hash_memory`. More than the processors cannot help.
+        hashes_at_a_time: u32 = 2, in 1..=256;
+        /// Remember a good password for so long, so that a program that logs in every minute costs little. "0s" does
+        /// not remember.
+        cache: Duration = minutes(10), in seconds(0)..=LONG;
+        /// Wrong passwords in one connection.
+        failures: u32 = 5, in 1..=1000;
+        /// Wrong passwords from one network (IPv4 address, IPv6 /64) until it is banned.
+        ban_after: u32 = 20, in 1..=1_000_000;
+        /// For how long.
+        ban_for: Duration = minutes(15), in seconds(1)..=seconds(366 * 24 * 60 * 60);
+    }
+}
+
+section! {
+    /// What is kept on disk.
+    Store ["store"] {
+        /// Refuse new mail, for now, when less than this is free on the disk.
+        disk_floor: Size = mib(256);
+        /// Bodies of deleted messages stay for so long.
+        keep_deleted: Duration = seconds(24 * 60 * 60), in seconds(0)..=seconds(366 * 24 * 60 * 60);
+    }
+}
+
+section! {
+    /// The log, on standard error.
+    Log ["log"] {
+        /// "text" for people, "json" for programs.
+        format: LogFormat = LogFormat::Text;
+        /// "error", "warn", "info", "debug" or "trace", for all or by part: "info,packetboat_smtp=debug". The
+        /// environment variable PACKETBOAT_LOG comes first.
+        level: String = "info".to_owned();
+    }
+}

@@ -1,0 +1,66 @@
+//! Settings: one TOML file, read as it is written, checked whole, then used as it is meant.
+//!
+//! Each key is defined once, in `keys`, with its kind, default, range and documentation. From there come the parser,
+//! the annotated example file and the reference; a file with mistakes gets all of them named at once, each with line,
+//! column and what to do.
+
+mod check;
+mod example;
+mod keys;
+mod problem;
+mod section;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use example::{example, reference};
+pub use keys::{Auth, Certificate, General, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
+pub use problem::{Problem, SettingsError};
+pub use value::{Expire, ListenAddress, LogFormat, Size, Strictness, TlsVersion};
+
+/// All settings, checked, with paths that hold wherever the process stands.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What stands before the first section.
+    pub general: General,
+    /// `[[certificate]]`, each.
+    pub certificates: Vec<Certificate>,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[smtp]`
+    pub smtp: Smtp,
+    /// `[pop3]`
+    pub pop3: Pop3,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[store]`
+    pub store: Store,
+    /// `[log]`
+    pub log: Log,
+}
+
+impl Settings {
+    /// Reads a file.
+    pub fn load(file: &Path) -> Result<Settings, SettingsError> {
+        let text = fs::read_to_string(file)
+            .map_err(|source| SettingsError::Unreadable { file: file.to_owned(), source })?;
+        Settings::parse(&text, file)
+    }
+
+    /// Reads the text of `file`; relative paths in it count from its directory.
+    pub fn parse(text: &str, file: &Path) -> Result<Settings, SettingsError> {
+        check::parse(text, file).map_err(|problems| SettingsError::Wrong { file: file.to_owned(), problems })
+    }
+
+    /// The local socket of the running server.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.general.data.join(&self.listen.admin)
+    }
+}
