@@ -100,7 +100,8 @@ pub(super) fn read_value<V: Value>(
 ) -> Option<V> {
     report.place(key, value.span());
     let read = V::read(value.get_ref());
-    if read.is_none() {
+    // A value without a place was made up by the parser where the file is no TOML, which is reported already.
+    if read.is_none() && !value.span().is_empty() {
         let found = match value.get_ref() {
             DeValue::String(text) => format!("{text:?}"),
             other => format!("this {}", other.type_str()),
