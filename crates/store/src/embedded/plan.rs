@@ -1,0 +1,500 @@
+//! From operations to effects: preconditions are looked at, numbers are given out, and each effect is carried out at
+//! once, so that later operations of the same transaction see it.
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, params};
+
+use super::body::Payload;
+use super::effect::{Added, Effect, Side, decode_receipt, flags_after};
+use super::record::{Head, Kind};
+use super::tables::{Account, Mailbox, Place, Tables};
+use crate::tx::{AddMessage, BodySource, Op, OpResult, Receipt, Require, Tx, TxError};
+use crate::{FlagChange, Flags, MailboxId, ModSeq, Uid, UidValidity};
+
+/// Why a part did not happen: the caller's own reason, or the database's, which concerns the whole group.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Tx(TxError),
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Fault::Sql(error)
+    }
+}
+
+/// The records of one group, as they will stand in the segment from `base` on.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) segment: u64,
+    pub(crate) base: u64,
+    /// Something in it must be synced with the segment.
+    pub(crate) catalog: bool,
+}
+
+/// A transaction on its way.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) tables: &'a mut Tables,
+    pub(crate) records: &'a mut Records,
+    /// Microseconds since the epoch.
+    pub(crate) now: u64,
+    /// All bodies the caller hands over.
+    pub(crate) bodies: &'a [Payload],
+    /// The identity a body got when it was first referred to.
+    placed: Vec<Option<u64>>,
+    meta: Vec<u8>,
+    catalog: bool,
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn new(
+        tables: &'a mut Tables,
+        records: &'a mut Records,
+        now: u64,
+        bodies: &'a [Payload],
+    ) -> Part<'a> {
+        Part {
+            tables,
+            records,
+            now,
+            bodies,
+            placed: vec![None; bodies.len()],
+            meta: Vec::new(),
+            catalog: false,
+        }
+    }
+
+    /// Does all of a transaction, or fails, and then the caller undoes the part.
+    pub(crate) fn run(mut self, tx: &Tx) -> Result<Receipt, Fault> {
+        if let Some(id) = tx.id {
+            let known: Option<Vec<u8>> = self
+                .tables
+                .conn
+                .prepare_cached("SELECT results FROM receipt WHERE id = ?1")?
+                .query_row([id.0.to_be_bytes()], |row| row.get(0))
+                .optional()?;
+            if let Some(receipt) = known.as_deref().and_then(decode_receipt) {
+                let number = self.tables.position.number;
+                self.tables.end_part(number)?;
+                return Ok(receipt);
+            }
+        }
+        for (index, require) in tx.require.iter().enumerate() {
+            if !self.holds(require)? {
+                return Err(Fault::Tx(TxError::Failed(index)));
+            }
+        }
+        let mut receipt = Receipt { results: Vec::with_capacity(tx.ops.len()) };
+        for (index, op) in tx.ops.iter().enumerate() {
+            receipt.results.push(self.op(index, op)?);
+        }
+        if let Some(id) = tx.id {
+            self.effect(Effect::Receipt { id: id.0, receipt: receipt.clone() })?;
+        }
+        let number = self.close();
+        self.tables.end_part(number)?;
+        Ok(receipt)
+    }
+
+    fn holds(&mut self, require: &Require) -> Result<bool, Fault> {
+        Ok(match require {
+            Require::KeyVersion { key, version } => self.version(key)? == *version,
+            Require::Account(id) => self.tables.account(id.0)?.is_some(),
+            Require::Mailbox(id) => self.tables.mailbox(id.0)?.is_some(),
+            Require::Room { account, octets, limit } => match self.tables.account(account.0)? {
+                Some(state) => state.octets.saturating_add(*octets) <= *limit,
+                None => false,
+            },
+        })
+    }
+
+    fn version(&self, key: &str) -> Result<Option<u64>, Fault> {
+        let mut select = self.tables.conn.prepare_cached("SELECT version FROM kv WHERE key = ?1")?;
+        let version = select.query_row([key], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(version.map(|version| version as u64))
+    }
+
+    fn op(&mut self, index: usize, op: &Op) -> Result<OpResult, Fault> {
+        let gone = Fault::Tx(TxError::Gone(index));
+        match op {
+            Op::Put { key, value } => {
+                let version = self.version(key)?.unwrap_or(0) + 1;
+                self.effect(Effect::Put { key: key.clone(), version, value: value.clone() })?;
+                Ok(OpResult::Version(version))
+            }
+            Op::Remove { key } => {
+                if self.version(key)?.is_some() {
+                    self.effect(Effect::Remove { key: key.clone() })?;
+                }
+                Ok(OpResult::Done)
+            }
+            Op::CreateAccount(id) => {
+                if self.tables.account(id.0)?.is_some() {
+                    return Err(Fault::Tx(TxError::Exists(index)));
+                }
+                self.effect(Effect::AccountMade { account: id.0 })?;
+                Ok(OpResult::Done)
+            }
+            Op::RemoveAccount(id) => {
+                if self.tables.account(id.0)?.is_none() {
+                    return Err(gone);
+                }
+                self.effect(Effect::AccountRemoved { account: id.0 })?;
+                Ok(OpResult::Done)
+            }
+            Op::CreateMailbox { account, name } => {
+                let Some(state) = self.tables.account(account.0)? else { return Err(gone) };
+                if self.named(account.0, name)?.is_some() {
+                    return Err(Fault::Tx(TxError::Exists(index)));
+                }
+                let mailbox = self.tables.position.next_mailbox;
+                let uid_validity = self.next_uid_validity();
+                self.effect(Effect::MailboxMade {
+                    mailbox,
+                    account: account.0,
+                    name: name.clone(),
+                    uid_validity,
+                    modseq: state.modseq + 1,
+                })?;
+                Ok(OpResult::Mailbox(MailboxId(mailbox), UidValidity(uid_validity)))
+            }
+            Op::RenameMailbox { mailbox, name } => {
+                let Some((state, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
+                if self.named(state.account, name)?.is_some() {
+                    return Err(Fault::Tx(TxError::Exists(index)));
+                }
+                // RFC 9051 section 2.3.1.1: the value must be greater than any the name had before; a new one always is.
+                let uid_validity = self.next_uid_validity();
+                self.effect(Effect::MailboxRenamed {
+                    mailbox: mailbox.0,
+                    name: name.clone(),
+                    uid_validity,
+                    modseq: account.modseq + 1,
+                })?;
+                Ok(OpResult::Mailbox(*mailbox, UidValidity(uid_validity)))
+            }
+            Op::RemoveMailbox(mailbox) => {
+                let Some((_, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
+                self.effect(Effect::MailboxRemoved { mailbox: mailbox.0, modseq: account.modseq + 1 })?;
+                Ok(OpResult::Done)
+            }
+            Op::AddMessage(add) => self.add(index, add),
+            Op::Copy { from, uids, to } => {
+                if self.mailbox(*from)?.is_none() {
+                    return Err(gone);
+                }
+                self.copy(index, *from, uids, *to)
+            }
+            Op::SetFlags { mailbox, uids, change } => {
+                let Some((_, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
+                self.set_flags(*mailbox, account, uids, *change)
+            }
+            Op::Expunge { mailbox, uids } => {
+                let Some((_, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
+                let uids = self.present(*mailbox, uids)?;
+                if uids.is_empty() {
+                    return Ok(OpResult::Changed(Vec::new(), ModSeq(account.modseq)));
+                }
+                let modseq = account.modseq + 1;
+                let result = OpResult::Changed(uids.iter().copied().map(Uid).collect(), ModSeq(modseq));
+                self.effect(Effect::Expunged { mailbox: mailbox.0, modseq, uids })?;
+                Ok(result)
+            }
+        }
+    }
+
+    fn mailbox(&mut self, id: MailboxId) -> Result<Option<(Mailbox, Account)>, Fault> {
+        let Some(state) = self.tables.mailbox(id.0)? else { return Ok(None) };
+        Ok(self.tables.account(state.account)?.map(|account| (state, account)))
+    }
+
+    fn named(&self, account: u64, name: &str) -> Result<Option<i64>, Fault> {
+        let mut select =
+            self.tables.conn.prepare_cached("SELECT id FROM mailbox WHERE account = ?1 AND name = ?2")?;
+        Ok(select.query_row(params![account as i64, name], |row| row.get(0)).optional()?)
+    }
+
+    /// Seconds of the clock where it has moved on, one more than the last where it has not.
+    fn next_uid_validity(&self) -> u32 {
+        let seconds = u32::try_from(self.now / 1_000_000).unwrap_or(u32::MAX);
+        self.tables.position.uid_validity.saturating_add(1).max(seconds)
+    }
+
+    fn add(&mut self, index: usize, add: &AddMessage) -> Result<OpResult, Fault> {
+        let gone = Fault::Tx(TxError::Gone(index));
+        let Some((state, account)) = self.mailbox(add.mailbox)? else { return Err(gone) };
+        if state.uid_next == u32::MAX {
+            return Err(Fault::Tx(TxError::TooLarge(index)));
+        }
+        let (body, octets) = match add.body {
+            BodySource::New(which) => {
+                let Some(payload) = self.bodies.get(which) else { return Err(gone) };
+                (self.place(which, payload), payload.len())
+            }
+            BodySource::Stored(body) => {
+                let Ok(body) = u64::try_from(body) else { return Err(gone) };
+                let Some(octets) = self.tables.body_octets(body)? else { return Err(gone) };
+                (body, octets)
+            }
+        };
+        let side = if add.prefix.is_empty() && add.card.is_empty() {
+            Side::None
+        } else {
+            let side = self.tables.position.next_side;
+            Side::New { side, prefix: add.prefix.clone(), card: add.card.clone() }
+        };
+        let (uid, modseq) = (state.uid_next, account.modseq + 1);
+        self.effect(Effect::Added(Added {
+            mailbox: add.mailbox.0,
+            uid,
+            modseq,
+            flags: add.flags.0,
+            size: octets + add.prefix.len() as u64,
+            received_at: add.received_at,
+            body,
+            side,
+        }))?;
+        Ok(OpResult::Added(Uid(uid), ModSeq(modseq)))
+    }
+
+    fn copy(
+        &mut self,
+        index: usize,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+    ) -> Result<OpResult, Fault> {
+        let mut pairs = Vec::new();
+        for uid in sorted(uids) {
+            let row = {
+                let mut select = self.tables.conn.prepare_cached(
+                    "SELECT flags, size, received_at, side, body FROM message WHERE mailbox = ?1 AND uid = ?2",
+                )?;
+                select
+                    .query_row(params![from.0 as i64, uid], |row| {
+                        Ok((
+                            row.get::<_, u32>(0)?,
+                            row.get::<_, i64>(1)? as u64,
+                            row.get::<_, i64>(2)?,
+                            row.get::<_, Option<i64>>(3)?,
+                            row.get::<_, i64>(4)? as u64,
+                        ))
+                    })
+                    .optional()?
+            };
+            let Some((flags, size, received_at, side, body)) = row else { continue };
+            let Some((state, account)) = self.mailbox(to)? else {
+                return Err(Fault::Tx(TxError::Gone(index)));
+            };
+            if state.uid_next == u32::MAX {
+                return Err(Fault::Tx(TxError::TooLarge(index)));
+            }
+            let side = match side {
+                None => Side::None,
+                Some(from) => Side::CopyOf { side: self.tables.position.next_side, from: from as u64 },
+            };
+            self.effect(Effect::Added(Added {
+                mailbox: to.0,
+                uid: state.uid_next,
+                modseq: account.modseq + 1,
+                flags,
+                size,
+                received_at,
+                body,
+                side,
+            }))?;
+            pairs.push((Uid(uid), Uid(state.uid_next)));
+        }
+        if pairs.is_empty() && self.mailbox(to)?.is_none() {
+            return Err(Fault::Tx(TxError::Gone(index)));
+        }
+        Ok(OpResult::Copied(pairs))
+    }
+
+    fn set_flags(
+        &mut self,
+        mailbox: MailboxId,
+        account: Account,
+        uids: &[Uid],
+        change: FlagChange,
+    ) -> Result<OpResult, Fault> {
+        let mut flags = Vec::new();
+        {
+            let mut select = self
+                .tables
+                .conn
+                .prepare_cached("SELECT flags FROM message WHERE mailbox = ?1 AND uid = ?2")?;
+            for uid in sorted(uids) {
+                let old: Option<u32> =
+                    select.query_row(params![mailbox.0 as i64, uid], |row| row.get(0)).optional()?;
+                let Some(old) = old else { continue };
+                let new = flags_after(Flags(old), change);
+                if new.0 != old {
+                    flags.push((uid, new.0));
+                }
+            }
+        }
+        if flags.is_empty() {
+            return Ok(OpResult::Changed(Vec::new(), ModSeq(account.modseq)));
+        }
+        let modseq = account.modseq + 1;
+        let result = OpResult::Changed(flags.iter().map(|(uid, _)| Uid(*uid)).collect(), ModSeq(modseq));
+        self.effect(Effect::Flagged { mailbox: mailbox.0, modseq, flags })?;
+        Ok(result)
+    }
+
+    fn present(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<u32>, Fault> {
+        let mut select =
+            self.tables.conn.prepare_cached("SELECT 1 FROM message WHERE mailbox = ?1 AND uid = ?2")?;
+        let mut present = Vec::with_capacity(uids.len());
+        for uid in sorted(uids) {
+            if select.exists(params![mailbox.0 as i64, uid])? {
+                present.push(uid);
+            }
+        }
+        Ok(present)
+    }
+
+    /// The identity of one of the caller's bodies; its record is written when it is first asked for.
+    fn place(&mut self, which: usize, payload: &Payload) -> u64 {
+        if let Some(Some(id)) = self.placed.get(which) {
+            return *id;
+        }
+        let (meta, octets): (&[u8], &[u8]) = match payload {
+            Payload::Memory { octets, .. } => (&[], octets),
+            Payload::File { file, .. } => (file.name().as_bytes(), &[]),
+        };
+        let (number, previous) = self.tables.next_number(self.now);
+        let head = Head {
+            kind: Kind::Body,
+            file: matches!(payload, Payload::File { .. }),
+            moved: false,
+            number,
+            previous,
+            meta_len: meta.len() as u32,
+            body_len: payload.len(),
+            body_crc: payload.crc(),
+        };
+        head.encode(meta, &mut self.records.octets);
+        let place = Place {
+            segment: self.records.segment,
+            offset: self.records.base + self.records.octets.len() as u64,
+            octets: payload.len(),
+            crc: payload.crc(),
+            file: match payload {
+                Payload::Memory { .. } => None,
+                Payload::File { file, .. } => Some(file.name().to_owned()),
+            },
+        };
+        self.records.octets.extend_from_slice(octets);
+        self.tables.add_body(number, place);
+        if let Some(slot) = self.placed.get_mut(which) {
+            *slot = Some(number);
+        }
+        self.catalog = true;
+        number
+    }
+
+    fn effect(&mut self, effect: Effect) -> Result<(), Fault> {
+        // Its record gets at least this number; a receipt's time needs no more.
+        let number = self.tables.position.number.max(self.now);
+        self.tables.apply(&effect, number)?;
+        effect.encode(&mut self.meta);
+        self.catalog |= effect.is_catalog();
+        Ok(())
+    }
+
+    /// Writes the transaction's own record, if it did anything.
+    fn close(&mut self) -> u64 {
+        if self.meta.is_empty() {
+            return self.tables.position.number;
+        }
+        let (number, previous) = self.tables.next_number(self.now);
+        let head = Head {
+            kind: Kind::Tx,
+            file: false,
+            moved: false,
+            number,
+            previous,
+            meta_len: self.meta.len() as u32,
+            body_len: 0,
+            body_crc: 0,
+        };
+        head.encode(&self.meta, &mut self.records.octets);
+        self.records.catalog |= self.catalog;
+        number
+    }
+}
+
+fn sorted(uids: &[Uid]) -> Vec<u32> {
+    let mut sorted: Vec<u32> = uids.iter().map(|uid| uid.0).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted
+}
+
+/// What one transaction may hold.
+pub(crate) mod limits {
+    /// Octets of a key.
+    pub(crate) const KEY: usize = 1 << 10;
+    /// Octets of a value.
+    pub(crate) const VALUE: usize = 1 << 20;
+    /// Octets of a mailbox's name.
+    pub(crate) const NAME: usize = 4 << 10;
+    /// Octets of a message's prefix, and of its card.
+    pub(crate) const SIDE: usize = 64 << 10;
+    /// UIDs in one operation.
+    pub(crate) const UIDS: usize = 1_000_000;
+    /// Operations.
+    pub(crate) const OPS: usize = 100_000;
+    /// Octets of everything that goes through memory.
+    pub(crate) const TX: usize = 32 << 20;
+}
+
+/// Octets a transaction brings through memory, or which operation is too large.
+pub(crate) fn measure(tx: &Tx) -> Result<usize, TxError> {
+    let mut total = 0usize;
+    if tx.ops.len() > limits::OPS {
+        return Err(TxError::TooLarge(limits::OPS));
+    }
+    for (index, op) in tx.ops.iter().enumerate() {
+        let fits = |value: usize, limit: usize| {
+            if value <= limit { Ok(value) } else { Err(TxError::TooLarge(index)) }
+        };
+        total += 64
+            + match op {
+                Op::Put { key, value } => fits(key.len(), limits::KEY)? + fits(value.len(), limits::VALUE)?,
+                Op::Remove { key } => fits(key.len(), limits::KEY)?,
+                Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
+                    fits(name.len(), limits::NAME)?
+                }
+                Op::AddMessage(add) => {
+                    let side = |octets: &Bytes| fits(octets.len(), limits::SIDE);
+                    side(&add.prefix)? + side(&add.card)?
+                }
+                Op::Copy { uids, .. } | Op::SetFlags { uids, .. } | Op::Expunge { uids, .. } => {
+                    fits(uids.len(), limits::UIDS)? * 4
+                }
+                Op::CreateAccount(_) | Op::RemoveAccount(_) | Op::RemoveMailbox(_) => 0,
+            };
+        fits(total, limits::TX)?;
+    }
+    Ok(total)
+}
+
+/// Whether a transaction only takes away, and so may happen on a full disk.
+pub(crate) fn only_removes(tx: &Tx) -> bool {
+    tx.ops.iter().all(|op| {
+        matches!(
+            op,
+            Op::Remove { .. }
+                | Op::RemoveAccount(_)
+                | Op::RemoveMailbox(_)
+                | Op::Expunge { .. }
+                | Op::SetFlags { .. }
+        )
+    })
+}

@@ -1,0 +1,174 @@
+//! The one handle everything else holds.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::embedded::Embedded;
+use crate::embedded::body::NewBody;
+use crate::embedded::disk::Disk;
+use crate::embedded::read::{self, MessageReader};
+use crate::tx::{Receipt, Tx, TxError};
+use crate::{
+    AccountId, AccountRow, Entry, MailboxId, MailboxRow, MessageRow, ModSeq, OpenError, Options, ReadError,
+    Uid,
+};
+
+/// A store. Clones are cheap and are the same store; when the last one goes, it closes.
+#[derive(Debug, Clone)]
+pub struct Store {
+    backend: Backend,
+}
+
+/// Where it keeps things. A cluster's backend joins here; callers do not learn which one they have.
+#[derive(Debug, Clone)]
+enum Backend {
+    Embedded(Arc<Embedded>),
+}
+
+impl Store {
+    /// Opens the store in a directory, and makes it when there is none. Blocks; the store belongs to this process
+    /// until the last handle is gone.
+    ///
+    /// # Errors
+    /// When another process has it, the directory is on a network file system, or what is there is damaged.
+    pub fn open(options: Options) -> Result<Store, OpenError> {
+        Ok(Store { backend: Backend::Embedded(Arc::new(Embedded::open(options, Disk::default())?)) })
+    }
+
+    /// A store in a directory of its own that goes with the last handle, for tests.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn temporary() -> Result<Store, OpenError> {
+        Ok(Store { backend: Backend::Embedded(Arc::new(Embedded::temporary()?)) })
+    }
+
+    fn embedded(&self) -> &Arc<Embedded> {
+        let Backend::Embedded(embedded) = &self.backend;
+        embedded
+    }
+
+    /// Does all of a transaction, or nothing. When it returns `Ok`, everything in it survives a power cut. A caller
+    /// that goes away after asking does not undo it.
+    ///
+    /// # Errors
+    /// See [`TxError`]: nothing happened, except that after [`TxError::Stopped`] it is not known.
+    pub async fn commit(&self, tx: Tx, bodies: Vec<NewBody>) -> Result<Receipt, TxError> {
+        self.embedded().commit(tx, bodies).await
+    }
+
+    /// Begins a body. It becomes durable with the transaction that adds it to a mailbox.
+    pub fn new_body(&self, size_hint: Option<u64>) -> NewBody {
+        NewBody::new(self.embedded().shared.clone(), size_hint)
+    }
+
+    /// An entry; from memory when it was read lately.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
+        self.embedded().shared.get(key)
+    }
+
+    /// Entries whose keys begin with `prefix`, in the order of keys, behind `after`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ReadError> {
+        self.embedded().shared.scan(prefix, after, limit).await
+    }
+
+    /// An account's counters.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn account(&self, id: AccountId) -> Result<Option<AccountRow>, ReadError> {
+        self.embedded().query(|conn| read::account(conn, id))
+    }
+
+    /// An account's mailboxes, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>, ReadError> {
+        self.embedded().shared.mailboxes(account).await
+    }
+
+    /// A mailbox.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mailbox(&self, id: MailboxId) -> Result<Option<MailboxRow>, ReadError> {
+        self.embedded().query(|conn| read::mailbox(conn, id))
+    }
+
+    /// The mailbox of an account that has this name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mailbox_named(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Option<MailboxRow>, ReadError> {
+        self.embedded().query(|conn| read::mailbox_named(conn, account, name))
+    }
+
+    /// Messages of a mailbox in the order of UIDs, behind `after`; at most 100,000 at a time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages(
+        &self,
+        mailbox: MailboxId,
+        after: Option<Uid>,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, ReadError> {
+        self.embedded().shared.messages(mailbox, after, limit).await
+    }
+
+    /// A message.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<MessageRow>, ReadError> {
+        self.embedded().shared.message(mailbox, uid)
+    }
+
+    /// Opens a message for reading; it stays readable when it is removed meanwhile.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] when it was removed since it was listed.
+    pub async fn open_message(&self, row: &MessageRow) -> Result<MessageReader, ReadError> {
+        self.embedded().shared.open_message(row)
+    }
+
+    /// Opens a body without what stands before it in a mailbox.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] when it is not there any more.
+    pub async fn open_body(&self, body: u128) -> Result<MessageReader, ReadError> {
+        self.embedded().shared.open_body(body)
+    }
+
+    /// Tells that an account is at this modification sequence or later. Says nothing else: who is told looks.
+    pub fn watch(&self, account: AccountId) -> watch::Receiver<ModSeq> {
+        self.embedded().shared.watch(account)
+    }
+
+    /// Returns, with the reason, when the store has failed and the process must end.
+    pub async fn failed(&self) -> String {
+        self.embedded().failed().await
+    }
+
+    /// Commits what waits, and closes. Later calls fail.
+    pub async fn stop(&self) {
+        self.embedded().stop().await;
+    }
+}
