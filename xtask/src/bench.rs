@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: builds the server and the load generator, unpacks the peers, and lets `bench/` measure.
 
+use std::ffi::OsString;
+
 use crate::debian;
 use crate::shell::{self, Result, cargo, target_dir};
 
@@ -14,8 +16,10 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let peers = debian::unpack("postfix-dovecot", PEERS)?;
     let server = shell::build_server()?;
     let bench = target_dir().join("release/bench");
-    let mut all = vec!["--packetboat".to_owned(), server.display().to_string()];
-    all.extend(["--peers".to_owned(), peers.display().to_string()]);
-    all.extend(arguments.iter().cloned());
+    let state = target_dir().join("bench");
+    let mut all: Vec<OsString> = vec!["--packetboat".into(), server.into(), "--peers".into(), peers.into()];
+    // Beside the build, where a disk is; the system's temporary directory may be memory.
+    all.extend(["--results".into(), state.join("results.json").into(), "--dir".into(), state.into()]);
+    all.extend(arguments.iter().map(OsString::from));
     shell::become_program(&bench, &all)
 }

@@ -1,0 +1,259 @@
+//! The servers measured: this one, and Debian's Postfix with Dovecot.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::content::{MAILBOXES, Run};
+use crate::meter::Group;
+
+/// How long a server may take until it listens.
+const START: Duration = Duration::from_secs(60);
+/// Where mail goes.
+const DOMAIN: &str = "demo.test";
+/// Of every account.
+pub(crate) const PASSWORD: &str = "demo";
+/// [`PASSWORD`] hashed as this server hashes it by default (argon2id, 19 MiB, 2 passes), so that a log-in costs the peer
+/// the same cryptography.
+const HASH: &str = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$cGFja2V0Ym9hdC1iZW5jaA$JLvnqzMLI8XvpCIVwGcE71OxahhKauyvN9rKS9FOtXQ";
+/// Owner of the peer's mail, in the peer's own `/etc` only.
+const MAIL_OWNER: u32 = 64100;
+/// The users Debian's packages would create.
+const USERS: &[(&str, u32)] = &[
+    ("bench", MAIL_OWNER),
+    ("postfix", 64101),
+    ("postdrop", 64102),
+    ("dovecot", 64103),
+    ("dovenull", 64104),
+];
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub(crate) enum Spec {
+    /// This server, from this binary.
+    Packetboat { name: String, binary: PathBuf },
+    /// Postfix with Dovecot, from this tree of unpacked packages.
+    Peer { tree: PathBuf },
+}
+
+impl Spec {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Spec::Packetboat { name, .. } => name,
+            Spec::Peer { .. } => "postfix-dovecot",
+        }
+    }
+
+    /// What exactly it is, for the record.
+    pub(crate) fn version(&self) -> String {
+        match self {
+            Spec::Packetboat { binary, .. } => {
+                let out = Command::new(binary).arg("--version").output();
+                let said =
+                    out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
+                format!("{said} ({})", binary.display())
+            }
+            Spec::Peer { tree } => {
+                let listed = fs::read_to_string(tree.join("versions")).unwrap_or_default();
+                let of_interest = |line: &&str| line.starts_with("postfix") || line.starts_with("dovecot");
+                listed.lines().filter(of_interest).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) smtp: SocketAddr,
+    pub(crate) pop3: SocketAddr,
+    pub(crate) group: Group,
+    /// From the start of its first process until it greeted on both ports.
+    pub(crate) took: Duration,
+    child: Child,
+}
+
+/// The address, and log-in name, of mailbox `m`.
+pub(crate) fn address(m: usize) -> String {
+    format!("user{m:04}@{DOMAIN}")
+}
+
+impl Target {
+    /// Starts a server on `dir`, which it may have used before, with at least this many accounts.
+    pub(crate) fn start(spec: &Spec, dir: &Path, accounts: usize) -> Result<Target> {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let group = Group::control(&number.to_string());
+        match spec {
+            Spec::Packetboat { binary, .. } => start_packetboat(binary, dir, accounts, group),
+            Spec::Peer { tree } => {
+                let group = group.ok_or("Postfix and Dovecot need root and a cgroup2 mount")?;
+                start_peer(tree, dir, accounts, group)
+            }
+        }
+    }
+
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.group.stop();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn start_packetboat(binary: &Path, dir: &Path, accounts: usize, group: Option<Group>) -> Result<Target> {
+    fs::create_dir_all(dir)?;
+    let log = fs::File::options().create(true).append(true).open(dir.with_extension("log"))?;
+    let group = group.unwrap_or(Group::Tree(0));
+    let mut command = group.command(binary);
+    command.args(["demo", "--json", "--accounts", &accounts.to_string(), "--dir"]).arg(dir);
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+    let group = if let Group::Tree(_) = group { Group::Tree(child.id()) } else { group };
+    let output = child.stdout.take().ok_or("no output")?;
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        let _ = output.read_line(&mut line);
+        let _ = tell.send(line);
+        // Whatever follows is of no interest, but must not fill the pipe.
+        let _ = std::io::copy(&mut output, &mut std::io::sink());
+    });
+    let line = told.recv_timeout(START).unwrap_or_default();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+    let port = |name: &str| ready["ports"][name].as_u64().and_then(|p| u16::try_from(p).ok());
+    let (Some(smtp), Some(pop3)) = (port("smtp"), port("pop3")) else {
+        group.stop();
+        let _ = child.wait();
+        let log = fs::read_to_string(dir.with_extension("log")).unwrap_or_default();
+        return Err(format!("{} demo is not ready; it said: {line}{log}", binary.display()).into());
+    };
+    let mut target = Target { smtp: local(smtp), pop3: local(pop3), group, took: Duration::ZERO, child };
+    target.wait_for_greetings(begun)?;
+    Ok(target)
+}
+
+fn start_peer(tree: &Path, dir: &Path, accounts: usize, group: Group) -> Result<Target> {
+    let (smtp, pop3, lmtp) = (free_port()?, free_port()?, free_port()?);
+    let _ = fs::remove_dir_all(dir.join("run"));
+    for sub in ["log", "run", "spool", "etc", "mail", "postfix", "queue", "data"] {
+        fs::create_dir_all(dir.join(sub))?;
+    }
+    chown(dir.join("mail"), Some(MAIL_OWNER), Some(MAIL_OWNER))?;
+    chown(dir.join("data"), Some(64101), Some(64101))?;
+    let fill = |text: &str| {
+        [("@SMTP@", smtp.to_string()), ("@POP3@", pop3.to_string()), ("@LMTP@", lmtp.to_string())]
+            .into_iter()
+            .chain([("@UID@", MAIL_OWNER.to_string())])
+            .fold(text.to_owned(), |text, (name, value)| text.replace(name, &value))
+    };
+    fs::write(dir.join("dovecot.conf"), fill(include_str!("../peer/dovecot.conf")))?;
+    fs::write(dir.join("postfix/main.cf"), fill(include_str!("../peer/main.cf")))?;
+    fs::write(dir.join("postfix/master.cf"), fill(include_str!("../peer/master.cf")))?;
+    fs::write(dir.join("start"), include_str!("../peer/start"))?;
+    let mut users = String::new();
+    for m in 0..accounts {
+        let _ = writeln!(users, "user{m:04}:{HASH}");
+    }
+    fs::write(dir.join("users"), users)?;
+    write_etc(&dir.join("etc"))?;
+
+    let log = fs::File::create(dir.join("log/start.log"))?;
+    let mut command = group.command(Path::new("unshare"));
+    command.args(["--mount", "--propagation", "private", "bash"]).arg(dir.join("start")).arg(tree).arg(dir);
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+    let status = child.wait()?;
+    let mut target = Target { smtp: local(smtp), pop3: local(pop3), group, took: Duration::ZERO, child };
+    if !status.success() {
+        let log = fs::read_to_string(dir.join("log/start.log")).unwrap_or_default();
+        return Err(format!("Postfix and Dovecot do not start: {status}\n{log}").into());
+    }
+    target.wait_for_greetings(begun)?;
+    Ok(target)
+}
+
+impl Target {
+    /// Up is: it says something.
+    fn wait_for_greetings(&mut self, begun: Instant) -> Result {
+        for at in [self.smtp, self.pop3] {
+            let greets = || -> std::io::Result<bool> {
+                let mut socket = TcpStream::connect(at)?;
+                socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+                Ok(socket.read(&mut [0])? == 1)
+            };
+            while !greets().unwrap_or(false) {
+                if begun.elapsed() > START {
+                    return Err(format!("nothing greets at {at}").into());
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.took = begun.elapsed();
+        Ok(())
+    }
+}
+
+/// The machine's users and groups and the peer's, and no DNS: a look-up is refused at once.
+fn write_etc(etc: &Path) -> Result {
+    for name in ["passwd", "group"] {
+        let machine = fs::read_to_string(Path::new("/etc").join(name))?;
+        let is_ours = |line: &&str| !USERS.iter().any(|(user, _)| line.starts_with(&format!("{user}:")));
+        let mut text: String = machine.lines().filter(is_ours).flat_map(|line| [line, "\n"]).collect();
+        for (user, id) in USERS {
+            let rest =
+                if name == "passwd" { format!("{id}::/nonexistent:/bin/false") } else { String::new() };
+            let _ = writeln!(text, "{user}:x:{id}:{rest}");
+        }
+        fs::write(etc.join(name), text)?;
+    }
+    Ok(fs::write(etc.join("resolv.conf"), "nameserver 127.0.0.1\n")?)
+}
+
+/// Puts messages `0..count` of `run` into the peer's Maildirs as its LMTP server would, but without its syncs.
+pub(crate) fn seed_maildirs(dir: &Path, run: &Run, count: usize) -> Result {
+    for m in 0..MAILBOXES {
+        let home = dir.join("mail").join(format!("user{m:04}"));
+        let maildir = home.join("Maildir");
+        for sub in ["cur", "new", "tmp"] {
+            fs::create_dir_all(maildir.join(sub))?;
+        }
+        for n in run.of_mailbox(m, count) {
+            let sent = run.message(n);
+            let stored: Vec<u8> = sent.iter().copied().filter(|&b| b != b'\r').collect();
+            let (size, with_cr) = (stored.len(), sent.len());
+            let file = maildir.join("new").join(format!("1751360000.M{n}P1.bench,S={size},W={with_cr}"));
+            fs::write(&file, stored)?;
+            chown(&file, Some(MAIL_OWNER), Some(MAIL_OWNER))?;
+        }
+        for made in [home, maildir.join("cur"), maildir.join("new"), maildir.join("tmp"), maildir] {
+            chown(made, Some(MAIL_OWNER), Some(MAIL_OWNER))?;
+        }
+    }
+    Ok(())
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
