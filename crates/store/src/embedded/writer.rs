@@ -36,6 +36,14 @@ pub(crate) struct Waiting {
     pub(crate) _permit: Option<OwnedSemaphorePermit>,
 }
 
+impl Waiting {
+    /// What of its bodies is not wanted is gone when the caller learns the outcome.
+    fn answer(self, outcome: Result<Receipt, TxError>) {
+        drop(self.bodies);
+        let _ = self.answer.send(outcome);
+    }
+}
+
 /// Something to do on the writer's thread between two groups.
 pub(crate) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
@@ -119,7 +127,7 @@ impl Writer {
         }
         if let Some(reason) = self.shared.failure() {
             for waiting in group.drain(..) {
-                let _ = waiting.answer.send(Err(TxError::Stopped(reason.clone())));
+                waiting.answer(Err(TxError::Stopped(reason.clone())));
             }
             return;
         }
@@ -127,18 +135,18 @@ impl Writer {
             Outcome::Committed(results) => {
                 self.shared.changed(&self.tables.keys, &self.tables.touched);
                 for (waiting, result) in group.drain(..).zip(results) {
-                    let _ = waiting.answer.send(result);
+                    waiting.answer(result);
                 }
             }
             Outcome::Refused(error) => {
                 for waiting in group.drain(..) {
-                    let _ = waiting.answer.send(Err(error.clone()));
+                    waiting.answer(Err(error.clone()));
                 }
             }
             Outcome::Broken(reason) => {
                 self.shared.fail(&reason);
                 for waiting in group.drain(..) {
-                    let _ = waiting.answer.send(Err(TxError::Stopped(reason.clone())));
+                    waiting.answer(Err(TxError::Stopped(reason.clone())));
                 }
             }
         }
