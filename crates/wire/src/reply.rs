@@ -128,6 +128,12 @@ impl Reply {
     /// The octets of the wire.
     pub fn encode(&self, style: ReplyStyle) -> Bytes {
         let mut out = Vec::with_capacity(self.text.len() + 24);
+        self.encode_into(&mut out, style);
+        Bytes::from(out)
+    }
+
+    /// Appends the octets of the wire, for a session that gathers the answers to pipelined commands.
+    pub fn encode_into(&self, out: &mut Vec<u8>, style: ReplyStyle) {
         let room = REPLY_LINE_MAX - "250 \r\n".len() - self.enhanced.map_or(0, |_| ENHANCED_MAX + 1);
         let mut lines = self.lines().flat_map(|line| fold(line, room)).peekable();
         let mut first = true;
@@ -136,13 +142,12 @@ impl Reply {
             if style == ReplyStyle::Ftp && !first && !last {
                 out.push(b' ');
             } else {
-                self.encode_code(&mut out, if last { b' ' } else { b'-' });
+                self.encode_code(out, if last { b' ' } else { b'-' });
             }
             out.extend_from_slice(line.as_bytes());
             out.extend_from_slice(b"\r\n");
             first = false;
         }
-        Bytes::from(out)
     }
 
     fn encode_code(&self, out: &mut Vec<u8>, separator: u8) {
