@@ -1,1 +1,12 @@
-//! placeholder
+//! SMTP, message submission and LMTP: both sides of the conversation, without I/O.
+//!
+//! [`Server`] is a [`Session`](packetboat_wire::Session): bytes and time go in, steps come out. It knows
+//! no accounts and no mailboxes; whether a sender, a recipient or a message is welcome is asked of the owner.
+
+pub mod command;
+pub mod envelope;
+pub mod reply;
+pub mod server;
+
+pub use envelope::{BodyKind, ForwardPath, Recipient, Sender};
+pub use server::Server;

@@ -1,0 +1,285 @@
+//! Commands, one line each.
+
+use packetboat_wire::{LineEnding, LineError, Reply};
+
+use crate::command::{self, Command, CommandError, Strictness};
+use crate::envelope::{BodyKind, Recipient, Sender};
+use crate::reply;
+
+use super::body::LineEnds;
+use super::config::{AUTH_LINE_MAX, COMMAND_LINE_MAX};
+use super::{Abort, Closed, Event, Question, Role, Server, State, Transaction, Turn};
+
+/// The first octet of a TLS record with a handshake: a client that takes our clear port for one with implicit TLS.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What HELP says.
+const HELP: [&str; 3] = [
+    "Commands: HELO EHLO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP STARTTLS AUTH",
+    "A session: EHLO your.host, MAIL FROM:<sender>, RCPT TO:<recipient>, DATA,",
+    "the message, a line with a single dot, QUIT",
+];
+
+impl Server {
+    pub(super) fn command(&mut self) -> Turn {
+        if self.flags.shut_down {
+            self.say_last(&reply::shutting_down(), Closed::ShutDown);
+            return Turn::Again;
+        }
+        if let Some(reply) = self.limit_reached() {
+            self.say_last(&reply, Closed::Limit);
+            return Turn::Again;
+        }
+        let start = self.input.as_slice();
+        if self.hello.is_none() && self.tls.is_none() && start.first() == Some(&TLS_HANDSHAKE) {
+            self.say_last(&reply::foreign_protocol(), Closed::Hostile);
+            return Turn::Again;
+        }
+        let is_auth = start.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        let max = if is_auth { AUTH_LINE_MAX } else { COMMAND_LINE_MAX };
+        let ending = match self.config.strictness {
+            Strictness::Lenient => LineEnding::CrlfOrLf,
+            Strictness::Strict => LineEnding::Crlf,
+        };
+        let line = match self.input.take_line(max, ending) {
+            Ok(None) => return Turn::Starved,
+            Ok(Some(line)) => line,
+            Err(error) => {
+                self.deadline = None;
+                self.complain(&match error {
+                    LineError::TooLong => reply::line_too_long(),
+                    LineError::BareCr | LineError::BareLf => reply::bare_line_ending(),
+                });
+                return Turn::Again;
+            }
+        };
+        self.deadline = None;
+        match command::parse(&line, self.config.strictness, &self.config.offered()) {
+            Ok(command) if self.flags.no_service => self.only_quit(&command),
+            Ok(command) => return self.execute(command),
+            Err(CommandError::ForeignProtocol) => {
+                self.say_last(&reply::foreign_protocol(), Closed::Hostile);
+            }
+            Err(error @ CommandError::ChunkSize) => {
+                // Where the chunk ends is unknown: what follows must not be taken for commands.
+                self.say_last(&error_reply(error), Closed::Hostile);
+            }
+            Err(error) => self.complain(&error_reply(error)),
+        }
+        Turn::Again
+    }
+
+    /// "the server MUST still wait for the client to send a QUIT [...] and SHOULD respond to any intervening commands
+    /// with "503 bad sequence of commands"" (RFC 5321 section 3.1).
+    fn only_quit(&mut self, command: &Command) {
+        match command {
+            Command::Quit => self.say_last(&reply::closing(), Closed::Owner),
+            _ => self.complain(&reply::bad_sequence("No service here, say QUIT")),
+        }
+    }
+
+    fn execute(&mut self, command: Command) -> Turn {
+        match command {
+            Command::Hello(hello) => return self.hello_command(hello),
+            Command::Mail(sender) => return self.mail(sender),
+            Command::Rcpt { recipient, needs_utf8 } => return self.rcpt(recipient, needs_utf8),
+            Command::Data => return self.data_command(),
+            Command::Bdat { size, last } => return self.bdat_command(size, last),
+            Command::Auth { mechanism, initial } => return self.auth_command(&mechanism, initial),
+            Command::Verify(name) => return self.verify(name),
+            Command::Expand(name) => return self.expand(name),
+            Command::StartTls => self.starttls(),
+            Command::Reset => {
+                self.abort(Abort::Reset);
+                self.idle();
+                self.say(&reply::ok());
+            }
+            Command::Noop => {
+                self.idle();
+                self.say(&reply::ok());
+            }
+            Command::Help => {
+                self.idle();
+                self.say(&reply::help(HELP));
+            }
+            Command::Quit => self.say_last(&reply::closing(), Closed::Quit),
+        }
+        Turn::Again
+    }
+
+    /// Counts a command that leads to no message.
+    pub(super) fn idle(&mut self) {
+        self.counts.idle_commands += 1;
+    }
+
+    fn limit_reached(&self) -> Option<Reply> {
+        let (counts, limits) = (&self.counts, &self.config.limits);
+        if counts.errors > limits.errors || counts.refusals > limits.refusals {
+            Some(reply::too_many_errors())
+        } else if counts.idle_commands > limits.idle_commands {
+            Some(reply::too_many_commands())
+        } else {
+            None
+        }
+    }
+
+    /// What has to come before mail, if it has not.
+    fn must_come_first(&self) -> Option<Reply> {
+        if self.config.tls_required && self.tls.is_none() {
+            Some(reply::tls_required())
+        } else if self.hello.is_none() {
+            Some(reply::bad_sequence(match self.config.role {
+                Role::Lmtp => "Say LHLO first",
+                Role::Exchange | Role::Submission => "Say EHLO or HELO first",
+            }))
+        } else if self.config.auth.required && !self.flags.authenticated {
+            Some(reply::authentication_required())
+        } else {
+            None
+        }
+    }
+
+    fn mail(&mut self, sender: Sender) -> Turn {
+        let limits = &self.config.limits;
+        if let Some(reply) = self.must_come_first() {
+            self.complain(&reply);
+        } else if self.transaction.is_some() {
+            self.complain(&reply::bad_sequence("A transaction is open, finish it or say RSET"));
+        } else if self.counts.messages >= limits.messages {
+            self.say_last(&reply::too_many_messages(), Closed::Limit);
+        } else if sender.size.is_some_and(|size| size > limits.message_size) {
+            self.say_refusal(&reply::message_too_big(limits.message_size));
+        } else {
+            self.state = State::Asked(Question::Sender(Transaction {
+                body: sender.body,
+                smtputf8: sender.smtputf8,
+                accepted: 0,
+                some_refused: false,
+                chunked: false,
+                octets: 0,
+                line_ends: LineEnds::default(),
+            }));
+            return Turn::Event(Event::Sender(sender));
+        }
+        Turn::Again
+    }
+
+    fn rcpt(&mut self, recipient: Recipient, needs_utf8: bool) -> Turn {
+        let Some(transaction) = &mut self.transaction else {
+            self.complain(&reply::bad_sequence("Say MAIL first"));
+            return Turn::Again;
+        };
+        if transaction.chunked {
+            self.complain(&reply::bad_sequence("The message has begun"));
+        } else if transaction.accepted >= self.config.limits.recipients {
+            transaction.some_refused = true;
+            self.say_refusal(&reply::too_many_recipients());
+        } else if needs_utf8 && !transaction.smtputf8 {
+            transaction.some_refused = true;
+            self.say_refusal(&reply::recipient_needs_utf8());
+        } else {
+            self.state = State::Asked(Question::Recipient);
+            return Turn::Event(Event::Recipient(recipient));
+        }
+        Turn::Again
+    }
+
+    fn data_command(&mut self) -> Turn {
+        if let Err(reply) = self.body_may_start() {
+            self.complain(&reply);
+            return Turn::Again;
+        }
+        match &self.transaction {
+            Some(transaction) if transaction.chunked => {
+                // "DATA and BDAT commands cannot be used in the same transaction" (RFC 3030 section 2).
+                self.complain(&reply::bad_sequence("DATA after BDAT, say RSET"));
+            }
+            Some(transaction) if transaction.body == BodyKind::Binary => {
+                // "a 503 "Bad sequence of commands" response MUST be sent" (RFC 3030 section 3).
+                self.complain(&reply::bad_sequence("A binary message comes by BDAT"));
+            }
+            _ => {
+                self.state = State::Asked(Question::Data);
+                let body = self.transaction.as_ref().map(|transaction| transaction.body);
+                return Turn::Event(Event::BodyStart(body.unwrap_or_default()));
+            }
+        }
+        Turn::Again
+    }
+
+    /// Whether there is anybody to send a message to.
+    pub(super) fn body_may_start(&self) -> Result<(), Reply> {
+        match &self.transaction {
+            None => Err(reply::bad_sequence("Say MAIL and RCPT first")),
+            Some(transaction) if transaction.accepted > 0 => Ok(()),
+            // "must return a 503 [...] if there are no successful RCPT commands" (RFC 2033 section 4.2).
+            Some(transaction) if transaction.some_refused && self.config.role != Role::Lmtp => {
+                Err(reply::no_valid_recipients())
+            }
+            Some(_) => Err(reply::bad_sequence("No valid recipients")),
+        }
+    }
+
+    fn verify(&mut self, name: String) -> Turn {
+        self.idle();
+        if let Some(reply) = self.must_come_first() {
+            self.complain(&reply);
+        } else if !self.config.verify {
+            self.say(&reply::cannot_verify());
+        } else {
+            self.state = State::Asked(Question::Name);
+            return Turn::Event(Event::Verify(name));
+        }
+        Turn::Again
+    }
+
+    fn expand(&mut self, name: String) -> Turn {
+        self.idle();
+        if let Some(reply) = self.must_come_first() {
+            self.complain(&reply);
+        } else if !self.config.expand {
+            self.complain(&reply::not_implemented());
+        } else {
+            self.state = State::Asked(Question::Name);
+            return Turn::Event(Event::Expand(name));
+        }
+        Turn::Again
+    }
+
+    fn starttls(&mut self) {
+        if self.tls.is_some() {
+            self.complain(&reply::bad_sequence("TLS is active already"));
+        } else if !self.config.starttls {
+            self.complain(&reply::not_implemented());
+        } else if self.transaction.is_some() || self.flags.authenticated {
+            self.complain(&reply::bad_sequence("Not now"));
+        } else {
+            // What follows in the clear may have been put there by somebody in between, to be taken for the client's own
+            // under TLS. It is forgotten when the handshake is done (RFC 3207 section 4.2).
+            self.say(&reply::ready_to_start_tls());
+            self.state = State::Handshake { begun: false };
+        }
+    }
+}
+
+fn error_reply(error: CommandError) -> Reply {
+    match error {
+        CommandError::UnknownVerb => reply::unknown_command(),
+        CommandError::NotImplemented => reply::not_implemented(),
+        CommandError::ForeignProtocol => reply::foreign_protocol(),
+        CommandError::Characters => reply::invalid_characters(),
+        CommandError::Argument => reply::wrong_argument("Wrong or missing argument"),
+        CommandError::HelloName => reply::wrong_argument("Give your domain name or [address]"),
+        CommandError::ChunkSize => reply::wrong_argument("Syntax: BDAT size [LAST], closing connection"),
+        CommandError::PathSyntax => reply::wrong_argument("Syntax: MAIL FROM:<address>, RCPT TO:<address>"),
+        CommandError::SenderSyntax => reply::sender_syntax(),
+        CommandError::SenderDomainMissing => reply::sender_domain_missing(),
+        CommandError::SenderNeedsUtf8 => reply::sender_needs_utf8(),
+        CommandError::RecipientSyntax => reply::recipient_syntax(),
+        CommandError::RecipientDomainMissing => reply::recipient_domain_missing(),
+        CommandError::NameNeedsUtf8 => reply::recipient_needs_utf8(),
+        CommandError::UnknownParameter => reply::unknown_parameter(),
+        CommandError::UnknownParameterValue => reply::parameter_not_implemented(),
+        CommandError::ParameterSyntax => reply::wrong_argument("Wrong parameter syntax"),
+    }
+}

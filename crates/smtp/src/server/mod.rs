@@ -1,0 +1,488 @@
+//! The server's side of the conversation, for SMTP, submission and LMTP.
+//!
+//! ```text
+//! Greeting -> Command <-> Asked (a question to the owner)
+//!                |  \---> Data, Chunk (a message comes in) -> Asked
+//!                |  \---> Auth (a login) -> Asked
+//!                |  \---> Handshake (TLS) -> Command, everything forgotten
+//!                \------> Closing
+//! ```
+
+mod auth;
+mod body;
+mod commands;
+mod config;
+mod event;
+mod greeting;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use packetboat_wire::sasl::ScramKeys;
+use packetboat_wire::{Input, Reply, ReplyClass, ReplyStyle, Session, Step, TlsFacts};
+
+use crate::command::HelloVerb;
+use crate::envelope::BodyKind;
+use crate::reply;
+
+use auth::Exchange;
+use body::{Chunk, Data, LineEnds};
+
+pub use config::{
+    AUTH_LINE_MAX, AuthConfig, BODY_GRACE, BODY_TIMEOUT, COMMAND_LINE_MAX, COMMAND_TIMEOUT, Config,
+    DEFECT_TIMEOUT, Limits, Role, SLOWEST_BODY, SWALLOW_MAX, Timeouts,
+};
+pub use event::{Abort, AuthFailure, Closed, Event};
+
+/// Replies are gathered up to so many octets before they are given to the driver.
+const GATHER_MAX: usize = 4096;
+
+/// The server's side of one connection.
+pub struct Server {
+    config: Arc<Config>,
+    input: Input,
+    /// Replies not given out yet; pipelined commands are answered in one go (RFC 2920 section 3.2).
+    output: Vec<u8>,
+    state: State,
+    transaction: Option<Transaction>,
+    hello: Option<HelloVerb>,
+    tls: Option<Box<TlsFacts>>,
+    /// To be told before anything else happens.
+    aborted: Option<Abort>,
+    closed: Option<Closed>,
+    /// When what is being waited for must be there.
+    deadline: Option<Instant>,
+    counts: Counts,
+    flags: Flags,
+}
+
+/// What the session does at the moment.
+#[derive(Debug)]
+enum State {
+    /// The greeting has not been sent. It is a refusal, if there is a reply here.
+    Greeting(Option<Reply>),
+    /// A command line must come.
+    Command,
+    /// The owner must answer.
+    Asked(Question),
+    /// A message comes by DATA.
+    Data(Data),
+    /// A piece of a message comes by BDAT.
+    Chunk(Chunk),
+    /// A login goes on.
+    Auth(Box<Exchange>),
+    /// The driver is to do a TLS handshake, or is at it.
+    Handshake { begun: bool },
+    /// Nothing more is read.
+    Closing,
+}
+
+/// What the owner has been asked.
+#[derive(Debug)]
+enum Question {
+    Sender(Transaction),
+    Recipient,
+    Data,
+    Chunk(Chunk),
+    /// So many answers are awaited.
+    BodyEnd(u32),
+    Name,
+    AuthStart(auth::Request),
+    Auth(Box<Exchange>),
+    Authenticated,
+}
+
+/// A mail transaction, from MAIL on (RFC 5321 section 3.3).
+#[derive(Debug)]
+struct Transaction {
+    body: BodyKind,
+    smtputf8: bool,
+    /// Recipients accepted.
+    accepted: u32,
+    /// Some recipient was refused.
+    some_refused: bool,
+    /// A first chunk has come; from here on there is nothing but chunks (RFC 3030 section 2).
+    chunked: bool,
+    /// Octets of chunks.
+    octets: u64,
+    line_ends: LineEnds,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    errors: u32,
+    refusals: u32,
+    messages: u32,
+    idle_commands: u32,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    early: bool,
+    authenticated: bool,
+    end_of_input: bool,
+    shut_down: bool,
+    /// The greeting was a refusal; only QUIT is answered (RFC 5321 section 3.1).
+    no_service: bool,
+}
+
+/// What a state does next.
+enum Turn {
+    /// The state has changed.
+    Again,
+    Event(Event),
+    /// Nothing can be done without more bytes.
+    Starved,
+}
+
+impl Server {
+    /// A session that has not said anything yet.
+    pub fn new(config: Arc<Config>) -> Server {
+        Server {
+            config,
+            input: Input::new(),
+            output: Vec::new(),
+            state: State::Greeting(None),
+            transaction: None,
+            hello: None,
+            tls: None,
+            aborted: None,
+            closed: None,
+            deadline: None,
+            counts: Counts::default(),
+            flags: Flags::default(),
+        }
+    }
+
+    /// A session that refuses its client from the start: with a reply 421 it closes at once, with 554 when the client
+    /// says QUIT (RFC 5321 section 3.1).
+    pub fn refusing(config: Arc<Config>, reply: Reply) -> Server {
+        Server { state: State::Greeting(Some(reply)), ..Server::new(config) }
+    }
+
+    /// Yes to the open question, with the usual reply. For LMTP and [`Event::BodyEnd`], yes for the next recipient.
+    pub fn accept(&mut self) {
+        self.answer(None);
+    }
+
+    /// Yes, with a reply of the owner's own. Where the reply is fixed (354, 235) this is the same as
+    /// [`accept`](Server::accept).
+    pub fn accept_with(&mut self, reply: Reply) {
+        debug_assert_eq!(reply.class(), ReplyClass::Completion, "{reply} is no acceptance");
+        self.answer(Some(reply));
+    }
+
+    /// No, with this reply; 4yz or 5yz. After a reply 421 the session closes.
+    pub fn refuse(&mut self, reply: Reply) {
+        debug_assert!(is_refusal(&reply), "{reply} is no refusal");
+        self.answer(Some(reply));
+    }
+
+    /// Yes to [`Event::AuthStart`]. `nonce` is random and fresh, 18 octets or more.
+    pub fn start_authentication(&mut self, nonce: &[u8]) {
+        match std::mem::replace(&mut self.state, State::Command) {
+            State::Asked(Question::AuthStart(request)) => self.begin_exchange(&request, nonce),
+            other => self.state = other,
+        }
+    }
+
+    /// The answer to a question for SCRAM keys.
+    pub fn scram_keys(&mut self, keys: ScramKeys) {
+        if let State::Asked(Question::Auth(_)) = self.state
+            && let State::Asked(Question::Auth(mut exchange)) =
+                std::mem::replace(&mut self.state, State::Command)
+        {
+            exchange.scram_keys(keys);
+            self.state = State::Auth(exchange);
+        }
+    }
+
+    /// Whether the owner has a question to answer.
+    pub fn question_open(&self) -> bool {
+        matches!(self.state, State::Asked(_))
+    }
+
+    /// Why the session ended; `None` while it lasts.
+    pub fn closed(&self) -> Option<Closed> {
+        self.closed
+    }
+
+    /// The client sent something before it could have read the greeting, as no mail server does
+    /// (RFC 5321 section 4.3.1).
+    pub fn early_talker(&self) -> bool {
+        self.flags.early
+    }
+
+    /// What is known of TLS; `None` on a clear connection.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_deref()
+    }
+
+    /// How the client introduced itself, for the protocol name in a Received header (RFC 3848).
+    pub fn hello(&self) -> Option<HelloVerb> {
+        self.hello
+    }
+
+    /// What this session was told about itself.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn answer(&mut self, reply: Option<Reply>) {
+        self.deadline = None;
+        let refused = reply.as_ref().is_some_and(is_refusal);
+        let closes = reply.as_ref().is_some_and(|reply| refused && reply.code() == reply::CLOSING_CODE);
+        match std::mem::replace(&mut self.state, State::Command) {
+            State::Asked(question) if refused => self.answer_no(question, reply.as_ref()),
+            State::Asked(question) => self.answer_yes(question, reply),
+            other => self.state = other,
+        }
+        if closes {
+            self.close(Closed::Owner);
+        }
+    }
+
+    fn answer_yes(&mut self, question: Question, reply: Option<Reply>) {
+        let or = |usual: fn() -> Reply| reply.unwrap_or_else(usual);
+        match question {
+            Question::Sender(transaction) => {
+                self.transaction = Some(transaction);
+                self.say(&or(reply::sender_ok));
+            }
+            Question::Recipient => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.accepted += 1;
+                }
+                self.say(&or(reply::recipient_ok));
+            }
+            Question::Data => self.begin_data(),
+            Question::Chunk(chunk) => self.state = State::Chunk(chunk),
+            Question::BodyEnd(awaited) => self.answer_body(awaited, &or(reply::ok)),
+            Question::Name => self.say(&or(reply::cannot_verify)),
+            // Without randomness there can be no login.
+            Question::AuthStart(_) => self.say(&reply::authentication_unavailable()),
+            Question::Auth(mut exchange) => {
+                exchange.accept();
+                self.state = State::Auth(exchange);
+            }
+            Question::Authenticated => {
+                self.flags.authenticated = true;
+                self.say(&reply::authenticated());
+            }
+        }
+    }
+
+    fn answer_no(&mut self, question: Question, reply: Option<&Reply>) {
+        let Some(reply) = reply else { return };
+        match question {
+            Question::Sender(_) => self.say_refusal(reply),
+            Question::Recipient => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.some_refused = true;
+                }
+                self.say_refusal(reply);
+            }
+            Question::Data => {
+                self.transaction = None;
+                self.say_refusal(reply);
+            }
+            Question::Chunk(_) if reply.code() == reply::CLOSING_CODE => {
+                self.transaction = None;
+                self.say_refusal(reply);
+            }
+            Question::Chunk(chunk) => {
+                self.transaction = None;
+                self.state = State::Chunk(chunk.refused(reply.clone()));
+            }
+            Question::BodyEnd(awaited) => self.answer_body(awaited, reply),
+            Question::Name => self.say(reply),
+            Question::AuthStart(_) | Question::Auth(_) | Question::Authenticated => self.complain(reply),
+        }
+    }
+
+    /// One answer for the whole message, or for one recipient of it.
+    fn answer_body(&mut self, awaited: u32, reply: &Reply) {
+        if is_refusal(reply) {
+            self.say_refusal(reply);
+        } else {
+            self.say(reply);
+        }
+        if awaited > 1 {
+            self.state = State::Asked(Question::BodyEnd(awaited - 1));
+            return;
+        }
+        self.transaction = None;
+        self.counts.messages += 1;
+        self.counts.idle_commands = 0;
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        reply.encode_into(&mut self.output, ReplyStyle::Smtp);
+    }
+
+    /// Says no to something that was asked properly.
+    fn say_refusal(&mut self, reply: &Reply) {
+        self.say(reply);
+        self.counts.refusals += 1;
+    }
+
+    /// Says that the client has made a mistake.
+    fn complain(&mut self, reply: &Reply) {
+        self.say(reply);
+        self.counts.errors += 1;
+    }
+
+    /// Says something and closes.
+    fn say_last(&mut self, reply: &Reply, why: Closed) {
+        self.say(reply);
+        self.close(why);
+    }
+
+    fn close(&mut self, why: Closed) {
+        self.abort(Abort::Closed(why));
+        self.closed.get_or_insert(why);
+        self.input.clear();
+        self.state = State::Closing;
+    }
+
+    /// Ends the transaction without a message, if there is one.
+    fn abort(&mut self, why: Abort) {
+        if self.transaction.take().is_some() {
+            self.aborted = Some(why);
+        }
+    }
+
+    fn turn(&mut self, now: Instant) -> Turn {
+        if let Some(why) = self.aborted.take() {
+            return Turn::Event(Event::Aborted(why));
+        }
+        match &self.state {
+            State::Greeting(_) => self.greet(now),
+            State::Command => self.command(),
+            State::Data(_) => self.data(now),
+            State::Chunk(_) => self.chunk(now),
+            State::Auth(_) => self.auth(),
+            State::Asked(_) | State::Handshake { .. } | State::Closing => Turn::Starved,
+        }
+    }
+
+    /// What to do when nothing can be done without the peer.
+    fn wait(&mut self, now: Instant) -> Option<Step<Event>> {
+        match self.state {
+            // `next` should not have been called.
+            State::Asked(_) => return Some(Step::Wait { until: None }),
+            State::Closing => return Some(Step::Close),
+            State::Handshake { begun: false } => {
+                self.state = State::Handshake { begun: true };
+                return Some(Step::StartTls);
+            }
+            _ => {}
+        }
+        if self.flags.end_of_input {
+            self.close(Closed::Lost);
+            return None;
+        }
+        let timeout = self.timeout();
+        let deadline = *self.deadline.get_or_insert(now + timeout);
+        if now < deadline {
+            return Some(Step::Wait { until: Some(deadline) });
+        }
+        self.time_out();
+        None
+    }
+
+    fn timeout(&self) -> std::time::Duration {
+        match &self.state {
+            State::Greeting(_) => self.config.timeouts.greeting_delay,
+            State::Data(data) if data.ends_badly() => DEFECT_TIMEOUT,
+            State::Data(_) | State::Chunk(_) => self.config.timeouts.body,
+            _ => self.config.timeouts.command,
+        }
+    }
+
+    fn time_out(&mut self) {
+        self.deadline = None;
+        match &self.state {
+            State::Greeting(_) => self.say_greeting(),
+            State::Data(data) if data.ends_badly() => {
+                self.say_last(&reply::bare_newline_in_message(), Closed::Hostile);
+            }
+            _ => self.say_last(&reply::timed_out(), Closed::TimedOut),
+        }
+    }
+}
+
+impl Session for Server {
+    type Event = Event;
+
+    fn receive(&mut self, bytes: &[u8]) {
+        match self.state {
+            State::Closing => return,
+            State::Greeting(_) => self.flags.early = true,
+            _ => {}
+        }
+        self.input.push(bytes);
+    }
+
+    fn end_of_input(&mut self) {
+        self.flags.end_of_input = true;
+    }
+
+    fn tls_started(&mut self, tls: TlsFacts) {
+        self.tls = Some(Box::new(tls));
+        self.input.clear();
+        self.deadline = None;
+        if let State::Handshake { .. } = self.state {
+            // "the server MUST discard any knowledge obtained from the client [...] which was not obtained from the
+            // TLS negotiation itself" (RFC 3207 section 4.2).
+            self.state = State::Command;
+            self.hello = None;
+            self.flags.authenticated = false;
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.flags.shut_down = true;
+    }
+
+    fn next(&mut self, now: Instant) -> Step<Event> {
+        loop {
+            if self.output.len() < GATHER_MAX {
+                match self.turn(now) {
+                    Turn::Again => continue,
+                    Turn::Event(event) => return Step::Event(event),
+                    Turn::Starved => {}
+                }
+            }
+            if !self.output.is_empty() {
+                return Step::Send(Bytes::from(std::mem::take(&mut self.output)));
+            }
+            if let Some(step) = self.wait(now) {
+                return step;
+            }
+        }
+    }
+}
+
+/// Without input and output, which may hold a password.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("state", &self.state)
+            .field("transaction", &self.transaction)
+            .field("hello", &self.hello)
+            .field("counts", &self.counts)
+            .field("flags", &self.flags)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_refusal(reply: &Reply) -> bool {
+    matches!(reply.class(), ReplyClass::Transient | ReplyClass::Permanent)
+}
+
+#[cfg(test)]
+mod tests;
