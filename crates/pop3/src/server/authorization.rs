@@ -246,7 +246,7 @@ impl Server {
                 self.set_stage(Stage::KeysAsked(Exchange { authcid: Some(authcid), ..exchange }));
             }
             ServerStep::Done(done) => {
-                self.ask_login(Login::Proved { authzid: done.authzid, authcid: done.authcid });
+                self.ask_login(Login::Proved { authzid: done.authzid, authcid: done.authcid, key: done.key });
             }
             ServerStep::Failed(failure) => match (failure, exchange.authcid) {
                 (Failure::Rejected | Failure::ChannelBinding | Failure::Downgrade, Some(authcid)) => {
@@ -274,8 +274,8 @@ impl Server {
         }
     }
 
-    /// The answer to [`Event::ScramKeys`].
-    pub fn scram_keys(&mut self, keys: ScramKeys) {
+    /// The answer to [`Event::ScramKeys`]: the keys of each password of the account, all with one salt.
+    pub fn scram_keys(&mut self, keys: Vec<ScramKeys>) {
         match self.stage() {
             Stage::KeysAsked(mut exchange) => {
                 let step = exchange.sasl.scram_keys(keys);

@@ -89,6 +89,8 @@ pub enum Login {
         authzid: Option<String>,
         /// The name, SASLprepared.
         authcid: String,
+        /// Which of the keys given to [`scram_keys`](super::Server::scram_keys) the proof was made with.
+        key: usize,
     },
     /// The client failed to prove that it knows the password: count it, and refuse. Accepting is refusing here.
     Disproved {

@@ -85,12 +85,12 @@ impl PostOffice {
             },
             Event::ScramKeys { authcid, hash } => {
                 let known = ACCOUNTS.iter().find(|(name, _)| *name == authcid);
-                session.scram_keys(match known {
+                session.scram_keys(vec![match known {
                     Some((_, password)) => {
                         ScramKeys::derive(hash, password, b"0123456789abcdef", 4096).unwrap()
                     }
                     None => ScramKeys::fake(hash, b"site", &authcid, 4096),
-                });
+                }]);
             }
             Event::OpenMaildrop => match self.open {
                 None => session.maildrop(self.messages.iter().map(|message| message.len() as u64).collect()),

@@ -58,6 +58,8 @@ pub struct Done {
     pub authcid: String,
     /// Whom the client wants to act as, if not as itself. Whether it may is for the owner to decide.
     pub authzid: Option<String>,
+    /// Which of the keys given to [`Server::scram_keys`] the proof was made with; 0 for other mechanisms.
+    pub key: usize,
 }
 
 /// Why an exchange failed.
@@ -97,7 +99,7 @@ enum State {
     /// The owner has been asked for keys.
     KeysAsked { hash: ScramHash, first: ClientFirst, nonce: String },
     /// The salt has been sent; the proof must come.
-    Proof { hash: ScramHash, first: ClientFirst, keys: ScramKeys, server_first: String, nonce: String },
+    Proof { hash: ScramHash, first: ClientFirst, keys: Vec<ScramKeys>, server_first: String, nonce: String },
     /// The signature has been sent; an empty response must come (RFC 5802 section 5, for protocols whose success
     /// carries no data).
     SignatureSent { done: Done },
@@ -181,13 +183,15 @@ impl Server {
         self.fail(Failure::Rejected)
     }
 
-    /// The keys that were asked for.
-    pub fn scram_keys(&mut self, keys: ScramKeys) -> ServerStep {
+    /// The keys that were asked for: one for each password the account has, all with the salt and iteration count of
+    /// the first, since the client is told both before it shows which password it has. None is a mistake of ours.
+    pub fn scram_keys(&mut self, keys: Vec<ScramKeys>) -> ServerStep {
         let State::KeysAsked { hash, first, nonce } = std::mem::replace(&mut self.state, State::Ended) else {
             return ServerStep::Failed(Failure::OutOfTurn);
         };
+        let Some(shown) = keys.first() else { return ServerStep::Failed(Failure::OutOfTurn) };
         let nonce = first.client_nonce.clone() + &nonce;
-        let server_first = format!("r={nonce},s={},i={}", encode_base64(&keys.salt), keys.iterations);
+        let server_first = format!("r={nonce},s={},i={}", encode_base64(&shown.salt), shown.iterations);
         let challenge = ServerStep::Challenge(server_first.clone().into_bytes());
         self.go(State::Proof { hash, first, keys, server_first, nonce }, challenge)
     }
@@ -227,7 +231,7 @@ impl Server {
         if password.is_empty() || password.contains('\0') {
             return Err(Failure::Malformed);
         }
-        let done = Done { authcid: authcid.clone(), authzid: authzid.clone() };
+        let done = Done { authcid: authcid.clone(), authzid: authzid.clone(), key: 0 };
         let ask = Ask::Password { authzid, authcid, password: password.into() };
         Ok(self.go(State::PasswordAsked { done }, ServerStep::Ask(ask)))
     }
@@ -240,7 +244,7 @@ impl Server {
     ) -> Result<ServerStep, Failure> {
         let hash = mechanism.scram_hash().ok_or(Failure::OutOfTurn)?;
         let first = ClientFirst::parse(message, mechanism.binds_channel(), &offer.bindings)?;
-        let Done { authcid, authzid } = first.who.clone();
+        let Done { authcid, authzid, .. } = first.who.clone();
         let ask = ServerStep::Ask(Ask::ScramKeys { authzid, authcid, hash });
         Ok(self.go(State::KeysAsked { hash, first, nonce: offer.nonce }, ask))
     }
@@ -255,7 +259,7 @@ impl Server {
         &mut self,
         hash: ScramHash,
         first: ClientFirst,
-        keys: &ScramKeys,
+        keys: &[ScramKeys],
         server_first: &str,
         nonce: &str,
         message: &str,
@@ -272,13 +276,14 @@ impl Server {
         }
         let proof = decode_base64(proof.as_bytes()).map_err(|_| Failure::Malformed)?;
         let auth_message = format!("{},{server_first},{without_proof}", first.bare);
-        if !hash.proof_is_right(keys.stored_key.expose(), &auth_message, proof.expose()) {
-            return Err(Failure::Rejected);
-        }
-        let signature = hash.hmac(keys.server_key.expose(), auth_message.as_bytes());
+        let proved =
+            |keys: &ScramKeys| hash.proof_is_right(keys.stored_key.expose(), &auth_message, proof.expose());
+        let key = keys.iter().position(proved).ok_or(Failure::Rejected)?;
+        let server_key = keys.get(key).ok_or(Failure::Rejected)?.server_key.expose();
+        let signature = hash.hmac(server_key, auth_message.as_bytes());
         let server_final = format!("v={}", encode_base64(signature.expose()));
         let challenge = ServerStep::Challenge(server_final.into_bytes());
-        Ok(self.go(State::SignatureSent { done: first.who }, challenge))
+        Ok(self.go(State::SignatureSent { done: Done { key, ..first.who } }, challenge))
     }
 }
 
@@ -321,7 +326,7 @@ impl ClientFirst {
             channel,
             bare: bare.to_owned(),
             client_nonce: nonce.to_owned(),
-            who: Done { authcid, authzid },
+            who: Done { authcid, authzid, key: 0 },
         })
     }
 }

@@ -40,11 +40,11 @@ fn talk(mut client: Client, mut server: Server, speaks_first: bool) -> Outcome {
                 }
             }
             ServerStep::Ask(Ask::ScramKeys { authcid, hash, .. }) => {
-                server.scram_keys(if authcid == "us,=er" {
+                server.scram_keys(vec![if authcid == "us,=er" {
                     ScramKeys::derive(hash, "pencil", b"salt of some length", 4096).unwrap()
                 } else {
                     ScramKeys::fake(hash, b"site", &authcid, 4096)
-                })
+                }])
             }
             ServerStep::Done(done) => return Outcome { server: Ok(done), client: client.success() },
             ServerStep::Failed(failure) => {
@@ -70,7 +70,7 @@ fn every_mechanism_lets_the_right_one_in() {
     for mechanism in Mechanism::ALL {
         for speaks_first in [true, false] {
             let outcome = exchange(mechanism, credentials("us,=er", "pencil", None), speaks_first);
-            let done = Done { authcid: "us,=er".into(), authzid: None };
+            let done = Done { authcid: "us,=er".into(), authzid: None, key: 0 };
             assert_eq!(outcome, Outcome { server: Ok(done), client: Ok(()) }, "{mechanism:?}");
         }
     }
@@ -80,7 +80,7 @@ fn every_mechanism_lets_the_right_one_in() {
 fn the_authorization_identity_arrives() {
     for mechanism in Mechanism::ALL.into_iter().filter(|m| *m != Mechanism::Login) {
         let outcome = exchange(mechanism, credentials("us,=er", "pencil", Some("bo,ss=")), true);
-        let done = Done { authcid: "us,=er".into(), authzid: Some("bo,ss=".into()) };
+        let done = Done { authcid: "us,=er".into(), authzid: Some("bo,ss=".into()), key: 0 };
         assert_eq!(outcome.server, Ok(done), "{mechanism:?}");
     }
 }
@@ -180,9 +180,12 @@ fn the_examples_of_the_rfcs_as_a_server() {
             panic!("asks for nothing");
         };
         assert_eq!(authcid, "user");
-        assert_eq!(server.scram_keys(vector.keys()), challenge(vector.server_first));
+        assert_eq!(server.scram_keys(vec![vector.keys()]), challenge(vector.server_first));
         assert_eq!(server.step(vector.client_final.as_bytes()), challenge(vector.server_final));
-        assert_eq!(server.step(b""), ServerStep::Done(Done { authcid: "user".into(), authzid: None }));
+        assert_eq!(
+            server.step(b""),
+            ServerStep::Done(Done { authcid: "user".into(), authzid: None, key: 0 })
+        );
     }
 }
 
@@ -193,7 +196,7 @@ fn each_changed_octet_of_a_proof_is_refused() {
         let mut server = Server::start(vector.mechanism, &[], b"");
         server.set_nonce_for_test(vector.nonces().1);
         let _ask = server.step(vector.client_first.as_bytes());
-        let _challenge = server.scram_keys(vector.keys());
+        let _challenge = server.scram_keys(vec![vector.keys()]);
         let mut changed = vector.client_final.as_bytes().to_vec();
         changed[at] ^= 1;
         assert!(matches!(server.step(&changed), ServerStep::Failed(_)), "octet {at}");
@@ -314,11 +317,11 @@ fn a_server_driven_out_of_turn_fails() {
     assert_eq!(server.step(b"\0user\0pencil"), out_of_turn, "it has ended");
     let mut server = Server::start(Mechanism::Plain, &[], b"s");
     let _ask = server.step(b"\0user\0pencil");
-    assert_eq!(server.scram_keys(keys()), out_of_turn);
+    assert_eq!(server.scram_keys(vec![keys()]), out_of_turn);
     let mut server = Server::start(Mechanism::ScramSha256, &[], b"s");
     let _ask = server.step(b"n,,n=u,r=x");
     assert_eq!(server.accept(), out_of_turn);
-    assert_eq!(server.scram_keys(keys()), out_of_turn, "it has ended");
+    assert_eq!(server.scram_keys(vec![keys()]), out_of_turn, "it has ended");
 }
 
 #[test]
@@ -380,4 +383,26 @@ fn base64() {
     }
     assert_eq!(decode_base64(&[b'A'; MESSAGE_MAX + 4]), Err(Base64Error::TooLong));
     assert!(decode_base64(&[b'A'; MESSAGE_MAX]).is_ok());
+}
+
+#[test]
+fn the_proof_tells_which_of_several_passwords_it_was_made_with() {
+    let keys = |password| ScramKeys::derive(ScramHash::Sha256, password, b"one salt for all", 4096).unwrap();
+    for (password, expected) in [("main", Ok(0)), ("app", Ok(1)), ("none", Err(Failure::Rejected))] {
+        let mut server = Server::start(Mechanism::ScramSha256, &[], b"nonce of the server");
+        let credentials =
+            Credentials { username: "user".into(), password: Secret::new(password.into()), authzid: None };
+        let mut client =
+            Client::new(Mechanism::ScramSha256, credentials, &[], b"nonce of the client").unwrap();
+        let mut step = server.initial(client.initial().as_ref().map(|first| &first.expose()[..]));
+        let outcome = loop {
+            step = match step {
+                ServerStep::Challenge(challenge) => server.step(client.step(&challenge).unwrap().expose()),
+                ServerStep::Ask(_) => server.scram_keys(vec![keys("main"), keys("app")]),
+                ServerStep::Done(done) => break Ok(done.key),
+                ServerStep::Failed(failure) => break Err(failure),
+            };
+        };
+        assert_eq!(outcome, expected, "{password}");
+    }
 }
