@@ -118,7 +118,7 @@ impl Owner<Server> for PostOffice {
             },
             Event::Auth(Ask::ScramKeys { hash, .. }) => {
                 let iterations = 4096.try_into().unwrap();
-                server.scram_keys(ScramKeys::derive(hash, "secret", b"salt", iterations).unwrap());
+                server.scram_keys(vec![ScramKeys::derive(hash, "secret", b"salt", iterations).unwrap()]);
             }
             Event::Authenticated(done) => match done.authzid.as_deref() {
                 Some(name) if name != done.authcid => server.refuse(reply::credentials_invalid()),

@@ -39,7 +39,7 @@ impl Exchange {
         self.next = Next::Step(self.sasl.accept());
     }
 
-    pub(super) fn scram_keys(&mut self, keys: ScramKeys) {
+    pub(super) fn scram_keys(&mut self, keys: Vec<ScramKeys>) {
         self.next = Next::Step(self.sasl.scram_keys(keys));
     }
 }

@@ -189,7 +189,7 @@ impl Server {
     }
 
     /// The answer to a question for SCRAM keys.
-    pub fn scram_keys(&mut self, keys: ScramKeys) {
+    pub fn scram_keys(&mut self, keys: Vec<ScramKeys>) {
         if let State::Asked(Question::Auth(_)) = self.state
             && let State::Asked(Question::Auth(mut exchange)) =
                 std::mem::replace(&mut self.state, State::Command)
