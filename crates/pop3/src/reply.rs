@@ -3,6 +3,9 @@
 //! Status, response code (RFC 2449 section 8, RFC 3206, RFC 6856 section 5) and text of a reply are decided here and
 //! nowhere else. What is significant to a client (`+OK`, numbers, codes) is the same in every language.
 
+mod english;
+mod german;
+
 use std::fmt::{self, Write};
 
 use bytes::BytesMut;
@@ -241,158 +244,6 @@ impl Reply<'_> {
             Reply::Done => Ok(()),
             _ => return None,
         })
-    }
-
-    fn english(self, out: &mut BytesMut) -> fmt::Result {
-        if let Some(written) = self.common(out) {
-            return written;
-        }
-        match self {
-            Reply::Ready { hostname, timestamp: None } => write!(out, " {hostname} POP3 server ready"),
-            Reply::Ready { hostname, timestamp: Some(timestamp) } => {
-                write!(out, " {hostname} POP3 server ready {timestamp}")
-            }
-            Reply::Maildrop { messages, octets } => {
-                write!(out, " maildrop has {} ({octets} octets)", Plural(messages, "message", "messages"))
-            }
-            Reply::ListFollows { messages, octets } => {
-                write!(out, " {} ({octets} octets)", Plural(messages, "message", "messages"))
-            }
-            Reply::MessageFollows { octets } => write!(out, " {octets} octets"),
-            Reply::Deleted { number } => write!(out, " message {number} deleted"),
-            Reply::Goodbye { hostname } => write!(out, " {hostname} POP3 server signing off"),
-            Reply::GoodbyeLeaving { hostname, messages: 0 } => {
-                write!(out, " {hostname} POP3 server signing off (maildrop empty)")
-            }
-            Reply::GoodbyeLeaving { hostname, messages } => {
-                let left = Plural(messages, "message", "messages");
-                write!(out, " {hostname} POP3 server signing off ({left} left)")
-            }
-            Reply::NoSuchMessage { messages } => {
-                write!(out, " no such message, only {} in maildrop", Plural(messages, "message", "messages"))
-            }
-            Reply::AlreadyDeleted { number } => write!(out, " message {number} already deleted"),
-            Reply::LanguageChosen => write!(out, " {} Language changed", Language::English.tag()),
-            other => write!(out, " {}", other.plain_english()),
-        }
-    }
-
-    fn plain_english(self) -> &'static str {
-        match self {
-            Reply::SendPassword => "send your password",
-            Reply::UniqueIdsFollow => "unique-id listing follows",
-            Reply::TopFollows => "top of message follows",
-            Reply::CapabilitiesFollow => "capability list follows",
-            Reply::MechanismsFollow => "mechanism list follows",
-            Reply::LanguagesFollow => "language listing follows:",
-            Reply::BeginTls => "begin TLS negotiation now",
-            Reply::Utf8Enabled => "UTF-8 mode enabled",
-            Reply::UnknownCommand => "unknown command",
-            Reply::BadArguments => "wrong arguments for this command",
-            Reply::LineTooLong => "line too long",
-            Reply::LoginFirst => "log in first",
-            Reply::AlreadyLoggedIn => "already logged in",
-            Reply::UserFirst => "USER comes before PASS",
-            Reply::TlsUnavailable => "TLS is not available",
-            Reply::TlsActive => "TLS is already active",
-            Reply::TlsAfterUtf8 => "STLS must come before UTF8",
-            Reply::PlaintextForbidden => "passwords are only accepted over TLS: use STLS first",
-            Reply::ApopUnavailable => "APOP is not available",
-            Reply::UnknownMechanism => "unknown authentication mechanism",
-            Reply::BadResponse => "malformed authentication response",
-            Reply::Cancelled => "authentication cancelled",
-            Reply::WrongCredentials => "wrong name or password",
-            Reply::InUse => "the maildrop is open in another session",
-            Reply::LoginDelay => "please wait before logging in again",
-            Reply::TemporaryFailure => "temporary problem here, please try again later",
-            Reply::PermanentFailure => "this does not work until the postmaster has repaired it",
-            Reply::NeedsUtf8 => "this message needs UTF-8 mode",
-            Reply::NotDeleted => "the messages could not be deleted, all of them are still here",
-            Reply::UnknownLanguage => "no such language",
-            Reply::TooManyErrors => "too many errors, closing",
-            Reply::TooManyLogins => "too many failed logins, closing",
-            Reply::WrongProtocol => "this is a POP3 server",
-            Reply::ShuttingDown => "the server is shutting down, please come back later",
-            _ => "",
-        }
-    }
-
-    fn german(self, out: &mut BytesMut) -> fmt::Result {
-        if let Some(written) = self.common(out) {
-            return written;
-        }
-        match self {
-            Reply::Ready { hostname, timestamp: None } => write!(out, " {hostname} POP3-Server bereit"),
-            Reply::Ready { hostname, timestamp: Some(timestamp) } => {
-                write!(out, " {hostname} POP3-Server bereit {timestamp}")
-            }
-            Reply::Maildrop { messages, octets } => {
-                write!(
-                    out,
-                    " {} im Postfach ({octets} Oktette)",
-                    Plural(messages, "Nachricht", "Nachrichten")
-                )
-            }
-            Reply::ListFollows { messages, octets } => {
-                write!(out, " {} ({octets} Oktette)", Plural(messages, "Nachricht", "Nachrichten"))
-            }
-            Reply::MessageFollows { octets } => write!(out, " {octets} Oktette"),
-            Reply::Deleted { number } => write!(out, " Nachricht {number} gelöscht"),
-            Reply::Goodbye { hostname } => write!(out, " {hostname} POP3-Server meldet sich ab"),
-            Reply::GoodbyeLeaving { hostname, messages: 0 } => {
-                write!(out, " {hostname} POP3-Server meldet sich ab (Postfach leer)")
-            }
-            Reply::GoodbyeLeaving { hostname, messages } => {
-                let left = Plural(messages, "Nachricht", "Nachrichten");
-                write!(out, " {hostname} POP3-Server meldet sich ab (noch {left})")
-            }
-            Reply::NoSuchMessage { messages } => {
-                write!(out, " keine solche Nachricht, das Postfach hat {messages}")
-            }
-            Reply::AlreadyDeleted { number } => write!(out, " Nachricht {number} ist schon gelöscht"),
-            Reply::LanguageChosen => write!(out, " {} Sprache gewechselt", Language::German.tag()),
-            other => write!(out, " {}", other.plain_german()),
-        }
-    }
-
-    fn plain_german(self) -> &'static str {
-        match self {
-            Reply::SendPassword => "bitte das Passwort senden",
-            Reply::UniqueIdsFollow => "Liste der Kennungen folgt",
-            Reply::TopFollows => "Anfang der Nachricht folgt",
-            Reply::CapabilitiesFollow => "Liste der Fähigkeiten folgt",
-            Reply::MechanismsFollow => "Liste der Verfahren folgt",
-            Reply::LanguagesFollow => "Liste der Sprachen folgt:",
-            Reply::BeginTls => "jetzt TLS aushandeln",
-            Reply::Utf8Enabled => "UTF-8 eingeschaltet",
-            Reply::UnknownCommand => "unbekannter Befehl",
-            Reply::BadArguments => "falsche Angaben für diesen Befehl",
-            Reply::LineTooLong => "Zeile zu lang",
-            Reply::LoginFirst => "bitte zuerst anmelden",
-            Reply::AlreadyLoggedIn => "schon angemeldet",
-            Reply::UserFirst => "USER kommt vor PASS",
-            Reply::TlsUnavailable => "TLS ist nicht verfügbar",
-            Reply::TlsActive => "TLS ist schon aktiv",
-            Reply::TlsAfterUtf8 => "STLS muss vor UTF8 kommen",
-            Reply::PlaintextForbidden => "Passwörter werden nur über TLS angenommen: zuerst STLS",
-            Reply::ApopUnavailable => "APOP ist nicht verfügbar",
-            Reply::UnknownMechanism => "unbekanntes Anmeldeverfahren",
-            Reply::BadResponse => "fehlerhafte Antwort bei der Anmeldung",
-            Reply::Cancelled => "Anmeldung abgebrochen",
-            Reply::WrongCredentials => "Name oder Passwort falsch",
-            Reply::InUse => "das Postfach ist in einer anderen Sitzung offen",
-            Reply::LoginDelay => "bitte mit der nächsten Anmeldung warten",
-            Reply::TemporaryFailure => "vorübergehende Störung, bitte später wieder versuchen",
-            Reply::PermanentFailure => "das geht erst wieder, wenn der Postmaster es behoben hat",
-            Reply::NeedsUtf8 => "diese Nachricht braucht den UTF-8-Modus",
-            Reply::NotDeleted => "die Nachrichten konnten nicht gelöscht werden, alle sind noch da",
-            Reply::UnknownLanguage => "keine solche Sprache",
-            Reply::TooManyErrors => "zu viele Fehler, Ende",
-            Reply::TooManyLogins => "zu viele falsche Anmeldungen, Ende",
-            Reply::WrongProtocol => "das ist ein POP3-Server",
-            Reply::ShuttingDown => "der Server wird beendet, bitte später wiederkommen",
-            _ => "",
-        }
     }
 }
 
