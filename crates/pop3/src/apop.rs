@@ -17,7 +17,6 @@ pub fn digest(timestamp: &str, secret: &Secret<String>) -> [u8; 16] {
 /// The timestamp in a banner: `<`, something with an `@` in it, `>`, as an RFC 822 msg-id.
 ///
 /// A client must not use anything else, for a digest over chosen text helps to find the password (CVE-2007-1558).
-#[cfg_attr(not(test), expect(dead_code, reason = "the client side needs it"))]
 pub(crate) fn timestamp(banner: &str) -> Option<&str> {
     let start = banner.find('<')?;
     let end = start + banner.get(start..)?.find('>')?;

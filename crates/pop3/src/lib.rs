@@ -14,11 +14,13 @@
 //! | 6856 | UTF8 and LANG |
 
 pub mod apop;
+pub mod client;
 mod command;
 mod language;
 mod reply;
 pub mod server;
 
+pub use client::Client;
 pub use command::{COMMAND_LINE_MAX, Command, InvalidCommand, SASL_LINE_MAX, Strictness};
 pub use language::Language;
 pub use reply::{REPLY_LINE_MAX, ResponseCode};
