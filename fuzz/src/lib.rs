@@ -1,0 +1,62 @@
+//! The bodies of the fuzz targets, as functions from octets.
+//!
+//! Each panics if something is wrong: a decoder that depends on how its input is cut into pieces, a value that does
+//! not survive encoding and decoding, a session that breaks its contract or keeps more than it may. They are
+//! functions so that ordinary tests run them too (`tests/replay.rs`, over `seeds/`).
+//!
+//! A new target is a function here, its name in [`TARGETS`], and two lines in `fuzz_targets/`.
+
+pub mod wire;
+
+/// A target: octets in, a panic if something is wrong.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its file in `fuzz_targets/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("dot_read", wire::dot_read),
+    ("dot_round_trip", wire::dot_round_trip),
+    ("line", wire::line),
+    ("reply", wire::reply),
+    ("sasl_client", wire::sasl_client),
+    ("sasl_server", wire::sasl_server),
+];
+
+/// Makes a target of a function of this crate.
+#[macro_export]
+macro_rules! target {
+    ($($function:ident)::+) => {
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| packetboat_fuzz::$($function)::+(data));
+    };
+}
+
+/// What a decoder makes of octets must, once encoded, be decoded to the same value.
+#[macro_export]
+macro_rules! round_trip {
+    ($data:expr, $decode:expr, $encode:expr) => {
+        if let Some(value) = $decode($data) {
+            let encoded = $encode(&value);
+            assert_eq!($decode(&encoded), Some(value), "encoded as {}", encoded.escape_ascii());
+        }
+    };
+}
+
+/// Cuts octets into pieces of 1 to 16, as `how` has it; 0 does not cut at all.
+pub fn pieces(octets: &[u8], how: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = octets;
+    let mut state = u32::from(how);
+    std::iter::from_fn(move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let size = if how == 0 { rest.len() } else { ((state >> 24) % 16 + 1) as usize };
+        let (piece, more) = rest.split_at(size.min(rest.len()));
+        rest = more;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// Takes parameters off the front of the data; missing ones are 0.
+pub fn parameters<const N: usize>(data: &[u8]) -> ([u8; N], &[u8]) {
+    let (front, rest) = data.split_at(N.min(data.len()));
+    let mut parameters = [0; N];
+    parameters[..front.len()].copy_from_slice(front);
+    (parameters, rest)
+}
