@@ -25,7 +25,8 @@ pub(crate) fn run(target: Option<&str>, seconds: u64) -> Result {
         // cargo-fuzz is found as a program of its own, so that it need not be in PATH.
         let mut command = std::process::Command::new(&cargo_fuzz);
         command
-            .args(["run", target, "--", &format!("-max_total_time={seconds}"), "-print_final_stats=1"])
+            .args(["run", target, &found_before(target)?, &format!("fuzz/seeds/{target}"), "--"])
+            .args([&format!("-max_total_time={seconds}"), "-print_final_stats=1"])
             .args([LONGEST_INPUT, SLOWEST_INPUT, MOST_MEMORY])
             .current_dir(root())
             .env("CARGO", cargo(&[]).get_program())
@@ -36,6 +37,20 @@ pub(crate) fn run(target: Option<&str>, seconds: u64) -> Result {
         }
     }
     if found.is_empty() { Ok(()) } else { Err(found.join("\n").into()) }
+}
+
+/// Where the fuzzer keeps what led it to new paths; what it starts from is `fuzz/seeds`.
+fn found_before(target: &str) -> Result<String> {
+    let dir = format!("fuzz/corpus/{target}");
+    fs::create_dir_all(root().join(&dir)).map_err(|e| format!("{dir}: {e}"))?;
+    Ok(dir)
+}
+
+/// The targets' bodies as ordinary tests, over their seeds.
+pub(crate) fn replay() -> std::process::Command {
+    let mut command = cargo(&["test", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--no-fail-fast"]);
+    command.args(["--target-dir", "target"]);
+    command
 }
 
 fn targets() -> Result<Vec<String>> {

@@ -79,6 +79,7 @@ pub(crate) fn test(long: bool) -> Result {
         }
         counted(&mut command)
     });
+    suite.step("fuzz seeds", || counted(&mut fuzz::replay()));
     if long {
         suite.step("fuzzing", || Count::of(fuzz::run(None, FUZZ_SECONDS)));
     }
