@@ -1,1 +1,19 @@
-//! placeholder
+//! The post office: what becomes of a message.
+//!
+//! A session hands over a sender, recipients and a body as they come in and asks for a verdict at each step
+//! ([`Intake`]); a person picks their mail up from a [`Maildrop`]. Verdicts are [`Refusal`]s with a meaning: this
+//! room knows no reply codes, no sockets, and not which backend stands behind the store.
+
+mod id;
+mod intake;
+mod maildrop;
+mod office;
+mod refusal;
+mod route;
+
+pub use id::MessageTag;
+pub use intake::{Accepted, Intake, Outcome, Recipient};
+pub use maildrop::{Maildrop, MaildropError, UniqueId};
+pub use office::{Identity, Limits, Origin, PostOffice, Role};
+pub use refusal::Refusal;
+pub use route::{Addressee, Destination, route};

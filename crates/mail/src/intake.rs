@@ -1,0 +1,240 @@
+//! Accepting a message step by step: sender, recipients, body, commit.
+//!
+//! Dropping an [`Intake`] at any step leaves nothing behind. [`Intake::commit`] delivers in one transaction; when it
+//! returns, the message is on disk in every recipient's mailbox, its body stored once.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use jiff::Zoned;
+use packetboat_account::{Quota, over_quota};
+use packetboat_message::header::{Field, HeaderEnd, HeaderScan};
+use packetboat_message::trace::{Client, Received, return_path};
+use packetboat_message::{Address, date};
+use packetboat_store::{
+    AccountId, AddMessage, BodyError, BodySource, Flags, MailboxId, NewBody, Op, Require, Tx, TxError,
+};
+
+use crate::office::unreadable;
+use crate::{Addressee, Destination, MessageTag, Origin, PostOffice, Refusal, Role, route};
+
+/// A message on its way in.
+#[derive(Debug)]
+pub struct Intake {
+    office: PostOffice,
+    origin: Origin,
+    sender: Option<Address>,
+    tag: MessageTag,
+    began: Zoned,
+    declared: u64,
+    recipients: Vec<Recipient>,
+    body: Option<NewBody>,
+    octets: u64,
+    header: HeaderScan,
+}
+
+/// A recipient that was accepted.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    /// As the peer named it.
+    pub address: Address,
+    /// Whose mailbox it leads to.
+    pub account: AccountId,
+    mailbox: MailboxId,
+    quota: Quota,
+}
+
+/// A message that is on disk.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its name in the log.
+    pub tag: MessageTag,
+    /// What became of each recipient, in the order they were accepted.
+    pub outcomes: Vec<(Recipient, Outcome)>,
+}
+
+/// What became of one recipient.
+pub type Outcome = Result<(), Refusal>;
+
+impl PostOffice {
+    /// A sender is named. `declared` is the size the peer announced, 0 if it did not. `random` names the message.
+    pub fn begin(
+        &self,
+        origin: Origin,
+        sender: Option<Address>,
+        declared: u64,
+        now: Zoned,
+        random: u64,
+    ) -> Result<Intake, Refusal> {
+        if declared > self.shared.limits.message_octets {
+            return Err(Refusal::TooLarge(self.shared.limits.message_octets));
+        }
+        if let (Role::Submission(identity), Some(address)) = (&origin.role, &sender)
+            && !self.owns(identity.account, address)?
+        {
+            return Err(Refusal::NotYourAddress(address.to_string()));
+        }
+        Ok(Intake {
+            office: self.clone(),
+            origin,
+            sender,
+            tag: MessageTag::new(u64::try_from(now.timestamp().as_millisecond()).unwrap_or(0), random),
+            began: now,
+            declared,
+            recipients: Vec::new(),
+            body: None,
+            octets: 0,
+            header: HeaderScan::default(),
+        })
+    }
+}
+
+impl Intake {
+    /// The message's name.
+    pub fn tag(&self) -> MessageTag {
+        self.tag
+    }
+
+    /// A recipient is named.
+    pub async fn recipient(&mut self, to: Addressee) -> Result<(), Refusal> {
+        let account = match route(&self.office.shared.directory, &to)? {
+            Destination::Local(account) => account,
+            Destination::UnknownUser => return Err(Refusal::UnknownUser),
+            Destination::Elsewhere => {
+                return Err(match self.origin.role {
+                    Role::Submission(_) => Refusal::NoRoute(to.to_string()),
+                    Role::Exchange | Role::Lmtp => Refusal::RelayDenied(to.to_string()),
+                });
+            }
+        };
+        let address = match to {
+            Addressee::Mailbox(address) => address,
+            Addressee::Postmaster => account.login.clone(),
+        };
+        let mailbox = self.office.inbox(account.id).await?;
+        let recipient = Recipient { address, account: account.id, mailbox, quota: account.quota };
+        self.check_room(&recipient, self.declared).await?;
+        self.recipients.push(recipient);
+        Ok(())
+    }
+
+    /// The body begins.
+    pub fn open_body(&mut self) {
+        let hint = (self.declared > 0).then_some(self.declared);
+        self.body = Some(self.office.shared.store.new_body(hint));
+    }
+
+    /// A piece of the body, exactly as it is to be stored.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        let limit = self.office.shared.limits.message_octets;
+        self.octets += chunk.len() as u64;
+        if self.octets > limit {
+            self.body = None;
+            return Err(Refusal::TooLarge(limit));
+        }
+        self.header.push(&chunk);
+        match &mut self.body {
+            Some(body) => body.write(chunk).await.map_err(|error| {
+                tracing::error!(tag = %self.tag, %error, "a message body could not be written");
+                if error == BodyError::DiskFull { Refusal::DiskFull } else { Refusal::Temporary }
+            }),
+            None => Err(Refusal::Temporary),
+        }
+    }
+
+    /// The body is complete: deliver it. Durable when it returns `Ok`; each recipient's own outcome is inside, and at
+    /// least one of them got it. `Err` means that nobody did.
+    pub async fn commit(mut self) -> Result<Accepted, Refusal> {
+        self.header.finish();
+        let hops = self.header.count(Field::Received);
+        if hops > self.office.shared.limits.received_fields {
+            return Err(Refusal::Loop(hops));
+        }
+        let body = self.body.take().ok_or(Refusal::Temporary)?;
+        let recipients = std::mem::take(&mut self.recipients);
+        let mut outcomes = Vec::with_capacity(recipients.len());
+        let mut ops: Vec<Op> = Vec::with_capacity(recipients.len());
+        let mut require = Vec::new();
+        for recipient in recipients {
+            let prefix = self.prefix(&recipient);
+            let octets = self.octets + prefix.len() as u64;
+            let outcome = self.check_room(&recipient, octets).await;
+            // A second name of the same account gets no second copy.
+            let again = outcomes.iter().any(|(other, outcome): &(Recipient, Outcome)| {
+                other.account == recipient.account && outcome.is_ok()
+            });
+            if outcome.is_ok() && !again {
+                require.push(Require::Mailbox(recipient.mailbox));
+                ops.push(Op::AddMessage(AddMessage {
+                    mailbox: recipient.mailbox,
+                    body: BodySource::New(0),
+                    prefix,
+                    card: Bytes::new(),
+                    flags: Flags::NONE,
+                    received_at: self.began.timestamp().as_microsecond(),
+                }));
+            }
+            outcomes.push((recipient, outcome));
+        }
+        if ops.is_empty() {
+            let first = outcomes.into_iter().find_map(|(_, outcome)| outcome.err());
+            return Err(first.unwrap_or(Refusal::Temporary));
+        }
+        let tx = Tx { id: None, require, ops };
+        match self.office.shared.store.commit(tx, vec![body]).await {
+            Ok(_) => Ok(Accepted { tag: self.tag, outcomes }),
+            Err(TxError::DiskFull) => Err(Refusal::DiskFull),
+            Err(error) => {
+                for (recipient, _) in &outcomes {
+                    self.office.forget_inbox(recipient.account);
+                }
+                tracing::error!(tag = %self.tag, %error, "a message could not be delivered");
+                Err(Refusal::Temporary)
+            }
+        }
+    }
+
+    async fn check_room(&self, recipient: &Recipient, octets: u64) -> Result<(), Refusal> {
+        if recipient.quota == Quota::default() {
+            return Ok(());
+        }
+        let row = self.office.shared.store.account(recipient.account).await.map_err(unreadable)?;
+        match row {
+            Some(row) if over_quota(&row, &recipient.quota, octets) => Err(Refusal::OverQuota),
+            _ => Ok(()),
+        }
+    }
+
+    /// What stands before the body in this recipient's copy: RFC 5321 section 4.4 wants Return-Path first and the
+    /// newest Received above the older ones; RFC 6409 section 8 lets a submission server add Date and Message-ID.
+    fn prefix(&self, recipient: &Recipient) -> Bytes {
+        let host = &self.office.shared.hostname;
+        let tag = self.tag.to_string();
+        let received = Received {
+            helo: self.origin.helo.as_deref(),
+            client: self.origin.peer.map(|ip| Client { ip, name: None }),
+            by: host,
+            with: self.origin.with,
+            tls: self.origin.tls,
+            id: &tag,
+            recipient: Some(&recipient.address),
+            at: &self.began,
+        };
+        let mut text = return_path(self.sender.as_ref());
+        let _ = write!(text, "Delivered-To: {}\r\n", recipient.address);
+        text.push_str(&received.to_field());
+        if matches!(self.origin.role, Role::Submission(_)) {
+            if !self.header.has(Field::Date) {
+                let _ = write!(text, "Date: {}\r\n", date::format(&self.began));
+            }
+            if !self.header.has(Field::MessageId) {
+                let _ = write!(text, "Message-ID: <{tag}@{}>\r\n", host.to_ascii());
+            }
+        }
+        // A message without any header field: its first line must not be read as one of ours.
+        if self.header.ended() == Some(HeaderEnd::NotAField) && self.header.is_empty() {
+            text.push_str("\r\n");
+        }
+        Bytes::from(text)
+    }
+}

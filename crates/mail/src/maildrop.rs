@@ -1,0 +1,162 @@
+//! A maildrop: one account's inbox as POP3 sees it.
+//!
+//! RFC 1939 section 4 wants an exclusive lock on the maildrop while it is open, so that no message number moves. The
+//! lock is against other maildrops only: delivery and the other protocols go on, and a message that somebody else
+//! removed meanwhile is simply missing when it is asked for.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use packetboat_store::{
+    AccountId, MailboxId, MessageReader, MessageRow, Op, Store, Tx, TxError, Uid, UidValidity,
+};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::PostOffice;
+
+/// Rows read at a time.
+const PAGE: usize = 256;
+
+/// The accounts whose maildrop is open.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Locks(Arc<Mutex<HashSet<AccountId>>>);
+
+/// Holds one account's lock.
+#[derive(Debug)]
+struct Lock {
+    locks: Locks,
+    account: AccountId,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.locks.0.lock().remove(&self.account);
+    }
+}
+
+/// Why a maildrop cannot be used.
+#[derive(Debug, Error)]
+pub enum MaildropError {
+    /// Another session has it open (RFC 2449 `[IN-USE]`).
+    #[error("another session has this maildrop open")]
+    InUse,
+    /// Something of ours failed.
+    #[error("the maildrop cannot be read now: {0}")]
+    Unavailable(String),
+}
+
+/// An open maildrop: a snapshot of the inbox, numbered from 0.
+#[derive(Debug)]
+pub struct Maildrop {
+    store: Store,
+    mailbox: MailboxId,
+    uid_validity: UidValidity,
+    messages: Vec<Listed>,
+    /// The rows around the message asked for last: clients ask in order.
+    page: Vec<MessageRow>,
+    _lock: Lock,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    uid: Uid,
+    size: u64,
+}
+
+/// A unique-id (RFC 1939 section 7 UIDL): stays with the message for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UniqueId {
+    uid_validity: UidValidity,
+    uid: Uid,
+}
+
+impl fmt::Display for UniqueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.uid_validity, self.uid)
+    }
+}
+
+impl PostOffice {
+    /// Opens an account's maildrop and locks it against a second one.
+    pub async fn maildrop(&self, account: AccountId) -> Result<Maildrop, MaildropError> {
+        let locks = self.shared.locks.clone();
+        if !locks.0.lock().insert(account) {
+            return Err(MaildropError::InUse);
+        }
+        let lock = Lock { locks, account };
+        let store = self.shared.store.clone();
+        let inbox = store.mailbox_named(account, "INBOX").await.map_err(unavailable)?;
+        let inbox = inbox.ok_or_else(|| MaildropError::Unavailable("there is no INBOX".into()))?;
+        let mut messages = Vec::with_capacity(inbox.messages as usize);
+        loop {
+            let after = messages.last().map(|m: &Listed| m.uid);
+            let rows = store.messages(inbox.id, after, PAGE).await.map_err(unavailable)?;
+            messages.extend(rows.iter().map(|row| Listed { uid: row.uid, size: row.size }));
+            if rows.len() < PAGE {
+                break;
+            }
+        }
+        let (mailbox, uid_validity) = (inbox.id, inbox.uid_validity);
+        Ok(Maildrop { store, mailbox, uid_validity, messages, page: Vec::new(), _lock: lock })
+    }
+}
+
+impl Maildrop {
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Octets of each message, in order.
+    pub fn sizes(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.messages.iter().map(|message| message.size)
+    }
+
+    /// The unique-id of a message.
+    pub fn unique_id(&self, index: usize) -> Option<UniqueId> {
+        let message = self.messages.get(index)?;
+        Some(UniqueId { uid_validity: self.uid_validity, uid: message.uid })
+    }
+
+    /// Opens a message for reading. `None` when somebody else has removed it since the maildrop was opened.
+    pub async fn open(&mut self, index: usize) -> Result<Option<MessageReader>, MaildropError> {
+        let Some(Listed { uid, .. }) = self.messages.get(index).copied() else { return Ok(None) };
+        if self.page.binary_search_by_key(&uid, |row| row.uid).is_err() {
+            let before = Uid(uid.0.saturating_sub(1));
+            self.page = self.store.messages(self.mailbox, Some(before), PAGE).await.map_err(unavailable)?;
+        }
+        match self.page.binary_search_by_key(&uid, |row| row.uid) {
+            Ok(place) => match self.page.get(place) {
+                Some(row) => Ok(Some(self.store.open_message(row).await.map_err(unavailable)?)),
+                None => Ok(None),
+            },
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Removes messages, all or none, durably: the UPDATE state of RFC 1939 section 6.
+    pub async fn remove(&self, indices: &[usize]) -> Result<(), MaildropError> {
+        let uids: Vec<Uid> = indices.iter().filter_map(|&i| self.messages.get(i)).map(|m| m.uid).collect();
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let ops = vec![Op::Expunge { mailbox: self.mailbox, uids }];
+        match self.store.commit(Tx { id: None, require: Vec::new(), ops }, Vec::new()).await {
+            Ok(_) => Ok(()),
+            // The mailbox itself is gone, and its messages with it.
+            Err(TxError::Gone(_)) => Ok(()),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+}
+
+fn unavailable(error: impl fmt::Display) -> MaildropError {
+    MaildropError::Unavailable(error.to_string())
+}

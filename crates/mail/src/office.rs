@@ -1,0 +1,134 @@
+//! The post office itself: what every intake and maildrop shares.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use packetboat_account::Directory;
+use packetboat_message::trace::With;
+use packetboat_message::{Address, Domain};
+use packetboat_store::{AccountId, MailboxId, Store};
+use parking_lot::Mutex;
+
+use crate::maildrop::Locks;
+use crate::{Addressee, Destination, Refusal, route};
+
+/// Remembered inboxes; beyond it the memory starts anew.
+const INBOX_MEMORY: usize = 65_536;
+
+/// A cheap handle; clones share everything.
+#[derive(Debug, Clone)]
+pub struct PostOffice {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) directory: Directory,
+    pub(crate) hostname: Domain,
+    pub(crate) limits: Limits,
+    pub(crate) locks: Locks,
+    inboxes: Mutex<HashMap<AccountId, MailboxId>>,
+}
+
+/// What the post office takes at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Octets of a message as the peer sends it.
+    pub message_octets: u64,
+    /// Trace fields (`Received:`) a message may carry before it is taken to be in a loop (RFC 5321 section 6.3 asks
+    /// for at least 100).
+    pub received_fields: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { message_octets: 50 * 1024 * 1024, received_fields: 100 }
+    }
+}
+
+/// In which role a message comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// From another server, for local users only.
+    Exchange,
+    /// From one of our users.
+    Submission(Identity),
+    /// From a server of ours that has done the policy already (RFC 2033).
+    Lmtp,
+}
+
+/// Who submits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Whose log-in it was.
+    pub account: AccountId,
+    /// The name logged in with.
+    pub login: String,
+}
+
+/// Where a message comes from; told in its `Received` field.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// In which role it comes in.
+    pub role: Role,
+    /// The peer's address; `None` for a local socket.
+    pub peer: Option<IpAddr>,
+    /// What the peer called itself in HELO, EHLO or LHLO.
+    pub helo: Option<String>,
+    /// The protocol it comes by.
+    pub with: With,
+    /// TLS version and cipher where TLS is on.
+    pub tls: Option<(&'static str, &'static str)>,
+}
+
+impl PostOffice {
+    /// Opens the counter.
+    pub fn new(store: Store, directory: Directory, hostname: Domain, limits: Limits) -> PostOffice {
+        PostOffice {
+            shared: Arc::new(Shared {
+                store,
+                directory,
+                hostname,
+                limits,
+                locks: Locks::default(),
+                inboxes: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Whether an account has `address` as one of its own, so may send under it.
+    pub(crate) fn owns(&self, account: AccountId, address: &Address) -> Result<bool, Refusal> {
+        match route(&self.shared.directory, &Addressee::Mailbox(address.clone()))? {
+            Destination::Local(owner) => Ok(owner.id == account),
+            Destination::UnknownUser | Destination::Elsewhere => Ok(false),
+        }
+    }
+
+    /// The account's inbox, looked up once.
+    pub(crate) async fn inbox(&self, account: AccountId) -> Result<MailboxId, Refusal> {
+        if let Some(id) = self.shared.inboxes.lock().get(&account) {
+            return Ok(*id);
+        }
+        let row = self.shared.store.mailbox_named(account, "INBOX").await.map_err(unreadable)?;
+        let id = row.ok_or(Refusal::UnknownUser)?.id;
+        let mut inboxes = self.shared.inboxes.lock();
+        if inboxes.len() >= INBOX_MEMORY {
+            inboxes.clear();
+        }
+        inboxes.insert(account, id);
+        Ok(id)
+    }
+
+    /// Forgets a remembered inbox that turned out to be gone.
+    pub(crate) fn forget_inbox(&self, account: AccountId) {
+        self.shared.inboxes.lock().remove(&account);
+    }
+}
+
+/// A read that failed is ours to log and the peer's to retry.
+pub(crate) fn unreadable(error: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "the store could not be read");
+    Refusal::Temporary
+}

@@ -1,0 +1,43 @@
+//! Why the post office does not take something, by meaning.
+
+use thiserror::Error;
+
+/// A verdict against a sender, a recipient or a message. The text is what the peer may be told; what only the
+/// operator may know is logged where it happens.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The domain is local, the user is not there.
+    #[error("no such user here")]
+    UnknownUser,
+    /// The domain is not local and the sender may not relay.
+    #[error("relaying denied: {0} is not a mailbox of this server")]
+    RelayDenied(String),
+    /// The sender may relay, and there is no way out.
+    #[error("this server carries no mail to other servers yet, and {0} is not one of its mailboxes")]
+    NoRoute(String),
+    /// The recipient's quota has no room for the message.
+    #[error("mailbox is full")]
+    OverQuota,
+    /// Larger than the post office takes, in octets.
+    #[error("message is larger than the {0} octets this server takes")]
+    TooLarge(u64),
+    /// More trace lines than a message that is not in a loop would have.
+    #[error("message has passed {0} servers: it is going round in a loop")]
+    Loop(u32),
+    /// An authenticated sender uses an address that is not theirs.
+    #[error("{0} is not an address of yours")]
+    NotYourAddress(String),
+    /// The disk is nearly full; later may be better.
+    #[error("no storage space left now, try again later")]
+    DiskFull,
+    /// Something of ours failed; later may be better.
+    #[error("local problem, try again later")]
+    Temporary,
+}
+
+impl Refusal {
+    /// Whether trying again later may help.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Refusal::DiskFull | Refusal::Temporary)
+    }
+}
