@@ -5,7 +5,7 @@
 //! server.
 
 use bytes::Bytes;
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memmem};
 
 use crate::line::{Input, LineEnding};
 
@@ -224,7 +224,36 @@ impl Stuffer {
     /// twice as long.
     pub fn stuff(&mut self, piece: Bytes) -> Bytes {
         let mut out = Insertions { piece: &piece, copied: 0, out: Vec::new() };
-        let make_crlf = self.endings == Endings::MakeCrlf;
+        match self.endings {
+            Endings::Keep => self.keep(&piece, &mut out),
+            Endings::MakeCrlf => self.make_crlf(&piece, &mut out),
+        }
+        let stuffed = out.finish();
+        let stuffed = if stuffed.is_empty() { piece } else { Bytes::from(stuffed) };
+        self.octets += stuffed.len() as u64;
+        stuffed
+    }
+
+    /// A dot behind any LF is stuffed, and nothing else is added: one search for the two octets, at memory speed.
+    fn keep(&mut self, piece: &[u8], out: &mut Insertions<'_>) {
+        let at_line_start = matches!(self.state, WriteState::LineStart | WriteState::AfterLf);
+        if at_line_start && piece.starts_with(b".") {
+            out.insert(0, b'.');
+        }
+        for found in memmem::find_iter(piece, b"\n.") {
+            out.insert(found + 1, b'.');
+        }
+        self.state = match (self.state, piece) {
+            (unchanged, []) => unchanged,
+            (_, [.., b'\r', b'\n']) | (WriteState::AfterCr, [b'\n']) => WriteState::LineStart,
+            (_, [.., b'\n']) => WriteState::AfterLf,
+            (_, [.., b'\r']) => WriteState::AfterCr,
+            _ => WriteState::MidLine,
+        };
+    }
+
+    /// Each CR and LF that is not part of a CRLF becomes one.
+    fn make_crlf(&mut self, piece: &[u8], out: &mut Insertions<'_>) {
         let mut at = 0;
         while let Some(&octet) = piece.get(at) {
             match self.state {
@@ -234,15 +263,14 @@ impl Stuffer {
                     }
                     self.state = WriteState::MidLine;
                 }
-                WriteState::AfterCr if octet == b'\n' => {
-                    at += 1;
+                WriteState::AfterCr => {
+                    if octet == b'\n' {
+                        at += 1;
+                    } else {
+                        out.insert(at, b'\n');
+                    }
                     self.state = WriteState::LineStart;
                 }
-                WriteState::AfterCr if make_crlf => {
-                    out.insert(at, b'\n');
-                    self.state = WriteState::LineStart;
-                }
-                WriteState::AfterCr => self.state = WriteState::MidLine,
                 WriteState::MidLine => {
                     let Some(found) = memchr2(b'\r', b'\n', &piece[at..]) else {
                         break;
@@ -250,20 +278,14 @@ impl Stuffer {
                     at += found;
                     if piece[at] == b'\r' {
                         self.state = WriteState::AfterCr;
-                    } else if make_crlf {
+                    } else {
                         out.insert(at, b'\r');
                         self.state = WriteState::LineStart;
-                    } else {
-                        self.state = WriteState::AfterLf;
                     }
                     at += 1;
                 }
             }
         }
-        let stuffed = out.finish();
-        let stuffed = if stuffed.is_empty() { piece } else { Bytes::from(stuffed) };
-        self.octets += stuffed.len() as u64;
-        stuffed
     }
 
     /// The end mark, with the CRLF the body lacks at its end. The stuffer is ready for the next body.
