@@ -252,6 +252,8 @@ impl Server {
                 (Failure::Rejected | Failure::ChannelBinding | Failure::Downgrade, Some(authcid)) => {
                     self.ask_login(Login::Disproved { authcid });
                 }
+                // Keys that do not fit the question are our mistake.
+                (Failure::OutOfTurn, _) => self.reply(Reply::TemporaryFailure),
                 _ => self.mistake(Reply::BadResponse),
             },
         }
