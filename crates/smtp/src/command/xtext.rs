@@ -1,6 +1,5 @@
 //! `xtext`, the encoding of parameter values (RFC 3461 section 4).
 
-#[cfg(test)]
 use std::fmt::{self, Write};
 
 /// Decodes `xtext`; `None` if it is not that, or does not decode to printable characters.
@@ -24,7 +23,6 @@ pub(super) fn decode(text: &str) -> Option<String> {
 }
 
 /// Writes `text` as `xtext`.
-#[cfg(test)]
 pub(crate) fn encode(out: &mut impl Write, text: &str) -> fmt::Result {
     for c in text.chars() {
         if is_xchar(c) {

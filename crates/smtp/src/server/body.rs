@@ -57,7 +57,7 @@ pub(super) struct LineEnds {
 impl Data {
     /// The client has written bare line feeds, and may believe that one of them ended its message.
     pub(super) fn ends_badly(&self) -> bool {
-        matches!(self.refusal, Some(Refusal::BareNewline))
+        self.reader.defects().bare_endings()
     }
 }
 
@@ -117,6 +117,11 @@ impl Server {
         };
         self.deadline = None;
         match data.refusal {
+            // What is both too big and dangerous is called dangerous, whichever was seen first.
+            Some(_) if data.reader.defects().bare_endings() => {
+                self.say_body_refusal(&Refusal::BareNewline, data.replies);
+                Turn::Again
+            }
             None => {
                 self.state = State::Asked(Question::BodyEnd(data.replies));
                 Turn::Event(Event::BodyEnd { octets: data.reader.octets() })
