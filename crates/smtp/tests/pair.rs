@@ -198,9 +198,9 @@ impl Pair {
             }
             server::Event::Auth(Ask::Password { .. }) => server.refuse(reply::credentials_invalid()),
             server::Event::Auth(Ask::ScramKeys { hash, .. }) => {
-                server.scram_keys(
+                server.scram_keys(vec![
                     ScramKeys::derive(hash, "secret", b"salt", 4096.try_into().unwrap()).unwrap(),
-                );
+                ]);
             }
             server::Event::Authenticated(done) => {
                 self.authenticated.push(done.authcid);
@@ -212,11 +212,13 @@ impl Pair {
     }
 
     fn outcomes(&self) -> Vec<&Outcome> {
-        let done = |event| match event {
-            client::Event::Done(outcome) => Some(outcome),
-            _ => None,
-        };
-        self.client_events.iter().filter_map(done).collect()
+        let events = self.client_events.iter();
+        events
+            .filter_map(|event| match event {
+                client::Event::Done(outcome) => Some(outcome),
+                _ => None,
+            })
+            .collect()
     }
 }
 
