@@ -210,6 +210,22 @@ pub enum End {
     Defect(&'static str),
 }
 
+impl End {
+    /// One word, for metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            End::Closed => "closed",
+            End::PeerClosed => "peer_closed",
+            End::Lost(_) => "lost",
+            End::TlsFailed(_) => "tls_failed",
+            End::TooSlow(_) => "too_slow",
+            End::Stopped(_) => "stopped",
+            End::ServerStopped => "server_stopped",
+            End::Defect(_) => "defect",
+        }
+    }
+}
+
 /// Carries a conversation to its end.
 pub async fn drive<S, H>(link: Link, mut session: S, mut handler: H) -> Summary
 where

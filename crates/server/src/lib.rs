@@ -5,7 +5,15 @@
 
 pub mod conn;
 pub mod drive;
+pub mod limits;
+pub mod listen;
+pub mod log;
+pub mod metrics;
 mod outbox;
+pub mod privilege;
+pub mod server;
 pub mod settings;
 pub mod shutdown;
+pub mod status;
+pub mod systemd;
 pub mod tls;

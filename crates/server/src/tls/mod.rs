@@ -74,7 +74,7 @@ pub enum CertificateError {
 /// Shared by all listeners. [`reload`](Certificates::reload) replaces all of them at once or none: a mistake in a new
 /// file leaves the server with what it had.
 pub struct Certificates {
-    files: Vec<CertificateFiles>,
+    files: RwLock<Vec<CertificateFiles>>,
     settings: ConfigParts,
     current: RwLock<Arc<Identities>>,
     /// The state of the files at the last attempt to load them, good or bad.
@@ -125,20 +125,32 @@ impl Certificates {
         };
         let seen = stamps(&files);
         let current = Identities::load(&files, &settings)?;
-        Ok(Certificates { files, settings, current: RwLock::new(Arc::new(current)), seen: Mutex::new(seen) })
+        Ok(Certificates {
+            files: RwLock::new(files),
+            settings,
+            current: RwLock::new(Arc::new(current)),
+            seen: Mutex::new(seen),
+        })
+    }
+
+    /// From now on, these files, when they are read the next time.
+    pub fn use_files(&self, files: Vec<CertificateFiles>) {
+        *self.files.write() = files;
     }
 
     /// Reads the files again. On an error the old certificates stay in use.
     pub fn reload(&self) -> Result<(), CertificateError> {
-        *self.seen.lock() = stamps(&self.files);
-        let fresh = Identities::load(&self.files, &self.settings)?;
+        let files = self.files.read().clone();
+        *self.seen.lock() = stamps(&files);
+        let fresh = Identities::load(&files, &self.settings)?;
         *self.current.write() = Arc::new(fresh);
         Ok(())
     }
 
     /// Reads the files again if one of them is not what it was at the last attempt. `None`: nothing to do.
     pub fn reload_if_changed(&self) -> Option<Result<(), CertificateError>> {
-        let changed = *self.seen.lock() != stamps(&self.files);
+        let now = stamps(&self.files.read());
+        let changed = *self.seen.lock() != now;
         changed.then(|| self.reload())
     }
 
@@ -164,7 +176,7 @@ impl Certificates {
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Certificates").field("files", &*self.files.read()).finish_non_exhaustive()
     }
 }
 

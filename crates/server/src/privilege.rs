@@ -1,0 +1,136 @@
+//! Every privileged act, and how privilege is given up.
+//!
+//! The order is: raise the limit on open files, bind ports, read keys, then [`drop_to`] another user, all before the
+//! first thread is started, because on Linux each thread has identities and flags of its own.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use nix::unistd::{self, User};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+/// Why privilege could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// The user of the settings is not known to the system.
+    #[error("user: there is no user called {0:?}; make it with `useradd --system {0}`, or name another")]
+    UnknownUser(String),
+    /// Root would stay root.
+    #[error("user: {0:?} is root; name a user without privileges")]
+    Root(String),
+    /// Started as a user that cannot become another.
+    #[error("user: only root can become {0:?}; start as root, or as that user, or leave `user` out")]
+    NotRoot(String),
+    /// It was too late.
+    #[error("privileges must be given up before threads are started; there are {0} threads")]
+    Threads(usize),
+    /// The system said no.
+    #[error("giving up privileges: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Who this process becomes.
+#[derive(Debug, Clone)]
+pub struct Identity(User);
+
+/// Looks the user of the settings up. `None`: stay who we are.
+pub fn identity(user: Option<&str>) -> Result<Option<Identity>, PrivilegeError> {
+    let Some(name) = user else { return Ok(None) };
+    let found = User::from_name(name).map_err(io::Error::from)?;
+    let user = found.ok_or_else(|| PrivilegeError::UnknownUser(name.to_owned()))?;
+    if user.uid.is_root() {
+        return Err(PrivilegeError::Root(name.to_owned()));
+    }
+    let now = unistd::geteuid();
+    if now == user.uid {
+        return Ok(None);
+    }
+    if !now.is_root() {
+        return Err(PrivilegeError::NotRoot(name.to_owned()));
+    }
+    Ok(Some(Identity(user)))
+}
+
+/// Whether this process could do anything.
+pub fn is_root() -> bool {
+    unistd::geteuid().is_root()
+}
+
+/// Lets the process open as many files as the system allows it; each connection is one. Returns how many.
+pub fn raise_file_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = rustix::process::setrlimit(Resource::Nofile, wanted).is_ok();
+    (if raised { limit.maximum } else { limit.current }).unwrap_or(u64::MAX)
+}
+
+/// Makes the data directory, for its owner only, and gives it to whom this process becomes.
+pub fn make_data_directory(path: &Path, owner: Option<&Identity>) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    if let Some(Identity(user)) = owner {
+        std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    Ok(())
+}
+
+/// Gives up what is not needed to serve: becomes `identity`, can never gain privileges again, leaves no core dump with
+/// passwords in it, and makes files that only its user reads.
+pub fn drop_to(identity: Option<&Identity>) -> Result<(), PrivilegeError> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let threads = fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1);
+    if threads > 1 {
+        return Err(PrivilegeError::Threads(threads));
+    }
+    if let Some(Identity(user)) = identity {
+        let name = CString::new(user.name.as_str()).map_err(io::Error::other)?;
+        // Groups first: the last call takes away the right to make the others.
+        unistd::initgroups(&name, user.gid).map_err(io::Error::from)?;
+        unistd::setgid(user.gid).map_err(io::Error::from)?;
+        unistd::setuid(user.uid).map_err(io::Error::from)?;
+        // Never trust it: a setuid that can be taken back is a back door.
+        if unistd::setuid(unistd::Uid::from_raw(0)).is_ok() {
+            return Err(io::Error::other("root could be had again").into());
+        }
+    }
+    rustix::thread::set_no_new_privs(true).map_err(io::Error::from)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn users_are_checked() {
+        assert!(identity(None).unwrap().is_none());
+        assert!(matches!(identity(Some("no-such-user")), Err(PrivilegeError::UnknownUser(_))));
+        assert!(matches!(identity(Some("root")), Err(PrivilegeError::Root(_))));
+        let nobody = identity(Some("nobody"));
+        if is_root() {
+            assert!(nobody.unwrap().is_some());
+        } else {
+            assert!(matches!(nobody, Err(PrivilegeError::NotRoot(_))));
+        }
+    }
+
+    #[test]
+    fn it_is_too_late_with_threads() {
+        // The test runner has several.
+        assert!(matches!(drop_to(None), Err(PrivilegeError::Threads(_))));
+    }
+
+    #[test]
+    fn the_file_limit_is_raised() {
+        assert!(raise_file_limit() >= 1024);
+    }
+}
