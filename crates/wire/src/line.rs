@@ -1,7 +1,7 @@
 //! Bounded lines out of a stream of octets.
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr;
+use memchr::{memchr, memmem};
 use thiserror::Error;
 
 /// What a peer has sent and the session has not used yet.
@@ -12,8 +12,16 @@ pub struct Input {
     buffer: BytesMut,
     /// So many octets at the front are known to hold no LF; they are not searched again when more arrive.
     searched: usize,
-    /// A line was refused before its end was seen; its rest is being thrown away.
-    skipping: bool,
+    /// A line was refused before its end was seen; its rest is thrown away as it comes.
+    skipping: Option<Skip>,
+}
+
+/// What ends the line that is being thrown away.
+#[derive(Debug, Clone, Copy)]
+struct Skip {
+    ending: LineEnding,
+    /// The last octet thrown away was a CR, which may be half of the ending.
+    after_cr: bool,
 }
 
 /// What ends a line.
@@ -48,7 +56,8 @@ impl Input {
 
     /// Appends what the peer sent.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        let refused = self.refused(bytes);
+        self.buffer.extend_from_slice(&bytes[refused..]);
     }
 
     /// Forgets everything, such as at the start of TLS (RFC 3207 section 4.2).
@@ -76,15 +85,10 @@ impl Input {
     /// `max` counts the ending, as the limits of RFC 5321 section 4.5.3.1 do. Never keeps more than `max` octets of a
     /// line that turns out too long, and never looks at an octet twice because more arrived.
     pub fn take_line(&mut self, max: usize, ending: LineEnding) -> Result<Option<Bytes>, LineError> {
-        if self.skipping && !self.skip_line(ending) {
-            return Ok(None);
-        }
         let start = self.searched.min(self.buffer.len());
         let end = memchr(b'\n', &self.buffer[start..]).map(|i| start + i + 1);
         if end.unwrap_or(self.buffer.len() + 1) > max {
-            self.skipping = true;
-            self.skip_line(ending);
-            return Err(LineError::TooLong);
+            return Err(self.refuse(ending, LineError::TooLong));
         }
         let Some(end) = end else {
             self.searched = self.buffer.len();
@@ -92,9 +96,7 @@ impl Input {
         };
         let has_cr = self.buffer[..end - 1].ends_with(b"\r");
         if !has_cr && ending == LineEnding::Crlf {
-            self.skipping = true;
-            self.skip_line(ending);
-            return Err(LineError::BareLf);
+            return Err(self.refuse(ending, LineError::BareLf));
         }
         let mut line = self.take(end);
         line.truncate(end - if has_cr { 2 } else { 1 });
@@ -130,17 +132,30 @@ impl Input {
         &mut self.buffer
     }
 
-    /// Throws away up to the end of the line; whether the end was there.
-    fn skip_line(&mut self, ending: LineEnding) -> bool {
+    /// Throws away the line at the front, also what of it has not come yet.
+    fn refuse(&mut self, ending: LineEnding, error: LineError) -> LineError {
+        self.skipping = Some(Skip { ending, after_cr: false });
+        let buffer = std::mem::take(&mut self.buffer);
+        let refused = self.refused(&buffer);
+        self.buffer = buffer;
+        self.skip(refused);
+        error
+    }
+
+    /// How much at the front of new octets belongs to a refused line.
+    fn refused(&mut self, octets: &[u8]) -> usize {
+        let Some(Skip { ending, after_cr }) = self.skipping else { return 0 };
         let end = match ending {
-            LineEnding::Crlf => memchr::memmem::find(&self.buffer, b"\r\n").map(|i| i + 2),
-            LineEnding::CrlfOrLf => memchr(b'\n', &self.buffer).map(|i| i + 1),
+            LineEnding::Crlf if after_cr && octets.starts_with(b"\n") => Some(1),
+            LineEnding::Crlf => memmem::find(octets, b"\r\n").map(|at| at + 2),
+            LineEnding::CrlfOrLf => memchr(b'\n', octets).map(|at| at + 1),
         };
-        self.skipping = end.is_none();
-        // A CR that came last may be half of the ending.
-        let half = usize::from(self.buffer.ends_with(b"\r"));
-        self.skip(end.unwrap_or(self.buffer.len() - half));
-        !self.skipping
+        if end.is_some() {
+            self.skipping = None;
+        } else if let Some(last) = octets.last() {
+            self.skipping = Some(Skip { ending, after_cr: *last == b'\r' });
+        }
+        end.unwrap_or(octets.len())
     }
 }
 
@@ -213,6 +228,7 @@ mod tests {
             assert!(input.is_empty());
         }
         input.push(b"x\nstill the same line\r");
+        assert!(input.is_empty(), "what is refused cannot be looked at");
         assert_eq!(input.take_line(512, Crlf), Ok(None));
         input.push(b"\nNOOP\r\n");
         assert_eq!(input.take_line(512, Crlf).unwrap().unwrap(), "NOOP");
