@@ -6,6 +6,10 @@
 //!
 //! A new target is a function here, its name in [`TARGETS`], and two lines in `fuzz_targets/`.
 
+pub mod message;
+pub mod pop3;
+pub mod session;
+pub mod smtp;
 pub mod wire;
 
 /// A target: octets in, a panic if something is wrong.
@@ -13,12 +17,17 @@ pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its file in `fuzz_targets/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("address", message::address),
     ("dot_read", wire::dot_read),
     ("dot_round_trip", wire::dot_round_trip),
     ("line", wire::line),
+    ("pop3_client", pop3::client),
+    ("pop3_command", pop3::command),
+    ("pop3_server", pop3::server),
     ("reply", wire::reply),
     ("sasl_client", wire::sasl_client),
     ("sasl_server", wire::sasl_server),
+    ("smtp_server", smtp::server),
 ];
 
 /// Makes a target of a function of this crate.
@@ -59,4 +68,9 @@ pub fn parameters<const N: usize>(data: &[u8]) -> ([u8; N], &[u8]) {
     let mut parameters = [0; N];
     parameters[..front.len()].copy_from_slice(front);
     (parameters, rest)
+}
+
+/// Whether bit `n` is set.
+pub fn bit(flags: u8, n: u8) -> bool {
+    flags >> n & 1 == 1
 }

@@ -30,12 +30,16 @@ fn generated() -> impl Iterator<Item = Vec<u8>> {
 }
 
 fn replay(name: &str, target: Target) {
+    let run = |octets: &[u8]| {
+        let outcome = std::panic::catch_unwind(|| target(octets));
+        assert!(outcome.is_ok(), "{name} does not withstand {}", octets.escape_ascii());
+    };
     for seed in seeds(name) {
         for length in 0..=seed.len() {
-            target(&seed[..length]);
+            run(&seed[..length]);
         }
     }
-    generated().for_each(|octets| target(&octets));
+    generated().for_each(|octets| run(&octets));
 }
 
 #[test]
