@@ -167,6 +167,11 @@ impl Store {
         self.embedded().failed().await
     }
 
+    /// Reaps, compacts and trims now what is due; otherwise a background thread does so now and then.
+    pub async fn maintain(&self) {
+        self.embedded().maintain().await;
+    }
+
     /// Commits what waits, and closes. Later calls fail.
     pub async fn stop(&self) {
         self.embedded().stop().await;

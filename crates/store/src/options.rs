@@ -19,6 +19,9 @@ pub struct Options {
     pub segment_octets: u64,
     /// How long a body nobody has any more stays on disk. Longer than anyone holds a listing.
     pub grace: Duration,
+    /// Whether the database is synced with every group, too. The log alone is enough: what the database lacks after a
+    /// power cut is carried out again from it. Costs a second flush per group.
+    pub sync_database: bool,
     /// Where the time comes from.
     pub clock: Clock,
     /// Whether a background thread reaps and compacts; tests call [`crate::Store::maintain`] instead.
@@ -33,6 +36,7 @@ impl Options {
             disk_floor: 256 << 20,
             segment_octets: 64 << 20,
             grace: Duration::from_secs(24 * 3600),
+            sync_database: false,
             clock: Arc::new(system_clock),
             maintenance: true,
         }

@@ -291,14 +291,6 @@ pub(crate) fn decode_receipt(bytes: &[u8]) -> Option<Receipt> {
     take.is_empty().then_some(Receipt { results })
 }
 
-impl Effect {
-    /// Whether losing it would lose more than a flag: such a record is synced with the log, not only with the
-    /// database, so that a rebuild from segments alone knows it.
-    pub(crate) fn is_catalog(&self) -> bool {
-        !matches!(self, Effect::Flagged { .. } | Effect::Expunged { .. } | Effect::Receipt { .. })
-    }
-}
-
 pub(crate) fn flags_after(flags: Flags, change: crate::FlagChange) -> Flags {
     match change {
         crate::FlagChange::Add(more) => Flags(flags.0 | more.0),

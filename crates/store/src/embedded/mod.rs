@@ -13,13 +13,18 @@ mod cache;
 mod codec;
 pub(crate) mod disk;
 mod effect;
+mod maintain;
 mod plan;
 pub(crate) mod read;
 mod record;
 mod recover;
 mod schema;
 mod segment;
+mod snapshot;
 mod tables;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -36,6 +41,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use self::body::NewBody;
 use self::cache::Cache;
 use self::disk::Disk;
+use self::maintain::Maintenance;
 use self::read::Readers;
 use self::segment::{Appender, Reading};
 use self::tables::Tables;
@@ -66,10 +72,16 @@ pub(crate) struct Shared {
     memory: AtomicUsize,
     /// Names of bodies' own files that no row names yet.
     in_flight: Mutex<HashSet<String>>,
+    /// Held while files are removed, and while a backup copies them.
+    removal: Mutex<()>,
     _temporary: Option<Temporary>,
 }
 
 impl Shared {
+    pub(crate) fn segments_dir(&self) -> PathBuf {
+        self.options.dir.join("segments")
+    }
+
     pub(crate) fn bodies(&self) -> PathBuf {
         self.options.dir.join("bodies")
     }
@@ -183,6 +195,7 @@ pub(crate) struct Embedded {
     requests: Option<mpsc::Sender<Request>>,
     room: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    background: Mutex<Option<maintain::Running>>,
 }
 
 impl Embedded {
@@ -208,7 +221,7 @@ impl Embedded {
         let lock = take_lock(&dir)?;
         let path = dir.join("store.db");
         let fresh = !path.exists();
-        let conn = schema::open_writer(&path, random())?;
+        let conn = schema::open_writer(&path, random(), options.sync_database)?;
         if fresh {
             disk.sync_dir(&dir).map_err(OpenError::io(&dir))?;
         }
@@ -231,6 +244,7 @@ impl Embedded {
             failed: watch::Sender::new(None),
             memory: AtomicUsize::new(0),
             in_flight: Mutex::default(),
+            removal: Mutex::default(),
             _temporary: temporary,
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
@@ -245,11 +259,17 @@ impl Embedded {
             drop(lock);
         });
         let thread = thread.map_err(OpenError::io(&dir))?;
+        let background = match shared.options.maintenance {
+            true => Some(maintain::Running::start(Maintenance::new(shared.clone(), requests.downgrade()))),
+            false => None,
+        };
+        let background = background.transpose().map_err(OpenError::io(&dir))?;
         Ok(Embedded {
             shared,
             requests: Some(requests),
             room: Arc::new(Semaphore::new(QUEUE_OCTETS / QUEUE_UNIT)),
             thread: Mutex::new(Some(thread)),
+            background: Mutex::new(background),
         })
     }
 
@@ -282,7 +302,18 @@ impl Embedded {
         }
     }
 
+    /// One round of what otherwise happens in the background.
+    pub(crate) async fn maintain(&self) {
+        let Some(requests) = &self.requests else { return };
+        let maintenance = Maintenance::new(self.shared.clone(), requests.downgrade());
+        let _ = tokio::task::spawn_blocking(move || maintenance.round(true)).await;
+    }
+
     pub(crate) async fn stop(&self) {
+        let background = self.background.lock().take();
+        if background.is_some() {
+            let _ = tokio::task::spawn_blocking(move || drop(background)).await;
+        }
         if let Some(requests) = &self.requests {
             let _ = requests.send(Request::Stop).await;
         }
@@ -304,6 +335,7 @@ impl Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        *self.background.lock() = None;
         // The writer ends when nobody can send any more.
         self.requests = None;
         let thread = self.thread.lock().take();

@@ -30,8 +30,16 @@ pub(crate) struct Records {
     pub(crate) octets: Vec<u8>,
     pub(crate) segment: u64,
     pub(crate) base: u64,
-    /// Something in it must be synced with the segment.
-    pub(crate) catalog: bool,
+}
+
+impl Records {
+    /// Adds a record; tells where its body will lie.
+    pub(crate) fn add(&mut self, head: &Head, meta: &[u8], octets: &[u8], file: Option<String>) -> Place {
+        head.encode(meta, &mut self.octets);
+        let offset = self.base + self.octets.len() as u64;
+        self.octets.extend_from_slice(octets);
+        Place { segment: self.segment, offset, octets: head.body_len, crc: head.body_crc, file }
+    }
 }
 
 /// A transaction on its way.
@@ -46,7 +54,6 @@ pub(crate) struct Part<'a> {
     /// The identity a body got when it was first referred to.
     placed: Vec<Option<u64>>,
     meta: Vec<u8>,
-    catalog: bool,
 }
 
 impl<'a> Part<'a> {
@@ -56,15 +63,7 @@ impl<'a> Part<'a> {
         now: u64,
         bodies: &'a [Payload],
     ) -> Part<'a> {
-        Part {
-            tables,
-            records,
-            now,
-            bodies,
-            placed: vec![None; bodies.len()],
-            meta: Vec::new(),
-            catalog: false,
-        }
+        Part { tables, records, now, bodies, placed: vec![None; bodies.len()], meta: Vec::new() }
     }
 
     /// Does all of a transaction, or fails, and then the caller undoes the part.
@@ -378,23 +377,19 @@ impl<'a> Part<'a> {
             body_len: payload.len(),
             body_crc: payload.crc(),
         };
-        head.encode(meta, &mut self.records.octets);
-        let place = Place {
-            segment: self.records.segment,
-            offset: self.records.base + self.records.octets.len() as u64,
-            octets: payload.len(),
-            crc: payload.crc(),
-            file: match payload {
-                Payload::Memory { .. } => None,
-                Payload::File { file, .. } => Some(file.name().to_owned()),
-            },
+        let file = match payload {
+            Payload::Memory { .. } => None,
+            Payload::File { file, .. } => {
+                // From here on a row may name it.
+                file.keep(true);
+                Some(file.name().to_owned())
+            }
         };
-        self.records.octets.extend_from_slice(octets);
+        let place = self.records.add(&head, meta, octets, file);
         self.tables.add_body(number, place);
         if let Some(slot) = self.placed.get_mut(which) {
             *slot = Some(number);
         }
-        self.catalog = true;
         number
     }
 
@@ -403,7 +398,6 @@ impl<'a> Part<'a> {
         let number = self.tables.position.number.max(self.now);
         self.tables.apply(&effect, number)?;
         effect.encode(&mut self.meta);
-        self.catalog |= effect.is_catalog();
         Ok(())
     }
 
@@ -423,8 +417,7 @@ impl<'a> Part<'a> {
             body_len: 0,
             body_crc: 0,
         };
-        head.encode(&self.meta, &mut self.records.octets);
-        self.records.catalog |= self.catalog;
+        self.records.add(&head, &self.meta, &[], None);
         number
     }
 }

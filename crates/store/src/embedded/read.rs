@@ -186,7 +186,8 @@ fn entries(
     }
 }
 
-fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+/// The first five columns of a query for a body's place.
+pub(crate) fn place_row(row: &Row<'_>) -> rusqlite::Result<Place> {
     Ok(Place {
         segment: number(row, 0)?,
         offset: number(row, 1)?,
@@ -279,7 +280,7 @@ impl Shared {
                 )?
                 .query_row(params![body as i64, side.map(|side| side as i64)], |row| {
                     let prefix = row.get_ref(5)?.as_blob_or_null()?.map(Bytes::copy_from_slice);
-                    Ok((place(row)?, prefix))
+                    Ok((place_row(row)?, prefix))
                 })
                 .optional()
             })?;

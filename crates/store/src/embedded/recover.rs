@@ -57,7 +57,7 @@ pub(crate) fn recover(
             }
             None => torn = true,
         }
-        if scanner.len() < begin {
+        if scanner.len() < begin && id == start.segment {
             // Records that were only synced with the database: it has them, the log lost them.
             tracing::warn!(segment = id, "the log ends before the database says; going on behind the gap");
             continue;

@@ -62,10 +62,14 @@ impl Appender {
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.sync()?;
         let id = self.segment + 1;
-        let file = self.disk.create(&path_of(&self.dir, id))?;
-        file.write_at(&segment_head(id, self.store), 0)?;
-        file.sync_data()?;
-        self.disk.sync_dir(&self.dir)?;
+        let path = path_of(&self.dir, id);
+        let file = self.disk.create(&path)?;
+        let head = segment_head(id, self.store);
+        let done = file.write_at(&head, 0).and_then(|()| file.sync_data());
+        if let Err(error) = done.and_then(|()| self.disk.sync_dir(&self.dir)) {
+            self.disk.remove(&path)?;
+            return Err(error);
+        }
         self.current = Some(file);
         (self.segment, self.tail) = (id, SEGMENT_HEAD as u64);
         Ok(())
@@ -122,6 +126,13 @@ impl Reading {
         }
         open.insert(id, file.clone());
         Ok(file)
+    }
+}
+
+impl Reading {
+    /// It is about to be removed.
+    pub(crate) fn forget(&self, id: u64) {
+        self.open.lock().remove(&id);
     }
 }
 

@@ -579,6 +579,26 @@ impl Tables {
         Ok(())
     }
 
+    /// Keeps the youngest ranges of a mailbox's expunged UIDs. A row with UID 0 says up to where nothing is known.
+    pub(crate) fn forget_vanished(&mut self, mailbox: i64, keep: i64) -> Sql<()> {
+        let horizon: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT modseq FROM vanished WHERE mailbox = ?1 ORDER BY modseq DESC LIMIT 1 OFFSET ?2",
+            )?
+            .query_row([mailbox, keep], |row| row.get(0))
+            .optional()?;
+        if let Some(horizon) = horizon {
+            self.conn
+                .prepare_cached("DELETE FROM vanished WHERE mailbox = ?1 AND modseq <= ?2")?
+                .execute([mailbox, horizon])?;
+            self.conn
+                .prepare_cached("INSERT INTO vanished VALUES (?1, ?2, 0, 0)")?
+                .execute([mailbox, horizon])?;
+        }
+        Ok(())
+    }
+
     fn remove_mailbox(&mut self, mailbox: u64, modseq: u64) -> Sql<()> {
         let Some(state) = self.mailbox(mailbox)? else { return Ok(()) };
         let bodies: Vec<i64> = {

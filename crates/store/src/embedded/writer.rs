@@ -13,10 +13,10 @@ use super::Shared;
 use super::body::Payload;
 use super::disk::DiskOp;
 use super::plan::{Fault, Part, Records, only_removes};
-use super::record::{HEAD, SEGMENT_HEAD};
+use super::record::{HEAD, Head, SEGMENT_HEAD};
 use super::schema::CHECKPOINT_PAGES;
 use super::segment::Appender;
-use super::tables::Tables;
+use super::tables::{Place, Tables};
 use crate::tx::{Receipt, Tx, TxError};
 
 /// So many transactions share a commit at most.
@@ -49,7 +49,6 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
 pub(crate) enum Request {
     Commit(Waiting),
-    #[allow(dead_code, reason = "compaction and backup follow")]
     Job(Job),
     /// Ends the thread after what came before.
     Stop,
@@ -71,6 +70,33 @@ enum Outcome {
     Refused(TxError),
     /// Nobody knows; the store stops.
     Broken(String),
+}
+
+/// Why a group did not happen.
+#[derive(Debug)]
+pub(crate) enum Fail {
+    /// For want of room on the disk.
+    Full,
+    /// Nobody knows whether it did; the store stops.
+    Broken(String),
+}
+
+impl From<rusqlite::Error> for Fail {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Fail::Full,
+            _ => Fail::Broken(format!("database: {error}")),
+        }
+    }
+}
+
+impl From<std::io::Error> for Fail {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Fail::Full,
+            _ => Fail::Broken(format!("log: {error}")),
+        }
+    }
 }
 
 impl Writer {
@@ -103,7 +129,11 @@ impl Writer {
                 }
             }
             self.group(&mut group);
-            self.checkpoint();
+            if self.shared.failure().is_none()
+                && let Err(Fail::Broken(reason)) = self.checkpoint(CHECKPOINT_PAGES)
+            {
+                self.shared.fail(&reason);
+            }
         }
         self.finish();
     }
@@ -158,92 +188,78 @@ impl Writer {
         if full && group.iter().all(|waiting| !only_removes(&waiting.tx)) {
             return Outcome::Refused(TxError::DiskFull);
         }
-        if let Err(outcome) = self.make_room(octets as u64) {
-            return outcome;
-        }
-        let results = match self.parts(group, full) {
-            Ok(results) => results,
-            Err(error) => return self.give_up(error),
-        };
-        if results.iter().all(Result::is_err) || self.records.octets.is_empty() {
-            // Nothing changed: nothing to write. (Repeated transactions are answered from their receipts.)
-            return match self.tables.rollback_group() {
-                Ok(()) => Outcome::Committed(results),
-                Err(error) => Outcome::Broken(format!("rollback: {error}")),
-            };
-        }
-        if let Err(error) = self.log.write(&self.records.octets) {
-            return self.take_back(error);
-        }
-        if self.records.catalog
-            && let Err(error) = self.log.sync()
-        {
-            return Outcome::Broken(format!("syncing the log: {error}"));
-        }
-        let tail = self.log.tail + self.records.octets.len() as u64;
-        self.tables.position.segment = self.log.segment;
-        self.tables.position.tail = tail;
-        // From here on the outcome may be that rows name these files.
-        for file in files(group) {
-            file.keep(true);
-        }
-        let committed = self.tables.flush().and_then(|()| {
-            let mut result = Ok(());
-            let done = self.shared.disk.run(DiskOp::DatabaseCommit, || {
-                result = self.tables.commit_group();
-                Ok(())
-            });
-            match done {
-                Ok(()) => result,
-                Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
+        let done = self.make_room(octets as u64).and_then(|()| {
+            let results = self.parts(group, full)?;
+            if self.records.octets.is_empty() {
+                // Nothing changed: nothing to write. (Repeated transactions are answered from their receipts.)
+                self.tables.rollback_group()?;
+            } else {
+                self.seal()?;
             }
+            Ok(results)
         });
-        if let Err(error) = committed {
-            let outcome = self.give_up(error);
-            if let Outcome::Refused(_) = outcome {
-                files(group).for_each(|file| file.keep(false));
-                // What was written for this group must not be found by a later start.
-                if let Err(error) = self.log.cut() {
-                    return Outcome::Broken(format!("taking back the log: {error}"));
-                }
+        match done {
+            Ok(results) => Outcome::Committed(results),
+            Err(Fail::Full) => {
+                group.iter().for_each(|waiting| keep(waiting, false));
+                Outcome::Refused(TxError::DiskFull)
             }
-            return outcome;
+            // Rows may name the files, now or when the log is carried out again: they stay.
+            Err(Fail::Broken(reason)) => Outcome::Broken(reason),
         }
-        self.log.tail = tail;
-        for (waiting, result) in group.iter().zip(&results) {
-            if result.is_err() {
-                files(std::slice::from_ref(waiting)).for_each(|file| file.keep(false));
-            }
-        }
-        Outcome::Committed(results)
     }
 
     /// Begins a new segment when the current one would grow too large.
-    fn make_room(&mut self, octets: u64) -> Result<(), Outcome> {
+    pub(crate) fn make_room(&mut self, octets: u64) -> Result<(), Fail> {
         let (tail, limit) = (self.log.tail, self.shared.options.segment_octets);
         if self.log.segment == 0 || (tail > SEGMENT_HEAD as u64 && tail + octets > limit) {
-            match self.log.begin() {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                    return Err(Outcome::Refused(TxError::DiskFull));
-                }
-                Err(error) => return Err(Outcome::Broken(format!("beginning a segment: {error}"))),
-            }
+            self.log.begin()?;
         }
         Ok(())
     }
 
-    fn parts(
-        &mut self,
-        group: &[Waiting],
-        full: bool,
-    ) -> Result<Vec<Result<Receipt, TxError>>, rusqlite::Error> {
+    /// Begins a group of the store's own.
+    pub(crate) fn begin(&mut self) -> Result<(), Fail> {
         self.records.octets.clear();
         self.records.segment = self.log.segment;
         self.records.base = self.log.tail;
-        self.records.catalog = false;
+        Ok(self.tables.begin_group()?)
+    }
+
+    /// Makes the open group durable, or takes it back when the disk is full: then nothing of it happened.
+    pub(crate) fn seal(&mut self) -> Result<(), Fail> {
+        let done = self.write_and_commit();
+        if let Err(Fail::Full) = done {
+            // What was written for this group must not be found by a later start.
+            self.log.cut().map_err(|error| Fail::Broken(format!("taking back the log: {error}")))?;
+            self.tables.rollback_group()?;
+        }
+        done
+    }
+
+    fn write_and_commit(&mut self) -> Result<(), Fail> {
+        let tail = self.log.tail + self.records.octets.len() as u64;
+        if !self.records.octets.is_empty() {
+            self.log.write(&self.records.octets)?;
+            // A sync that fails is final: the system may have dropped what it could not write.
+            self.log.sync().map_err(|error| Fail::Broken(format!("syncing the log: {error}")))?;
+        }
+        self.tables.position.segment = self.log.segment;
+        self.tables.position.tail = tail;
+        self.tables.flush()?;
+        let mut result = Ok(());
+        self.shared.disk.run(DiskOp::DatabaseCommit, || {
+            result = self.tables.commit_group();
+            Ok(())
+        })?;
+        result?;
+        self.log.tail = tail;
+        Ok(())
+    }
+
+    fn parts(&mut self, group: &[Waiting], full: bool) -> Result<Vec<Result<Receipt, TxError>>, Fail> {
         let now = (self.shared.options.clock)();
-        self.tables.begin_group()?;
+        self.begin()?;
         let mut results = Vec::with_capacity(group.len());
         for waiting in group {
             if full && !only_removes(&waiting.tx) {
@@ -257,64 +273,41 @@ impl Writer {
                 Err(Fault::Tx(error)) => {
                     self.tables.undo_part()?;
                     self.records.octets.truncate(mark);
+                    keep(waiting, false);
                     results.push(Err(error));
                 }
-                Err(Fault::Sql(error)) => return Err(error),
+                Err(Fault::Sql(error)) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                    self.tables.rollback_group()?;
+                    return Err(Fail::Full);
+                }
+                Err(Fault::Sql(error)) => return Err(error.into()),
             }
         }
         Ok(results)
     }
 
-    /// The log could not be written. When that is for want of room, nothing happened.
-    fn take_back(&mut self, error: std::io::Error) -> Outcome {
-        if error.kind() != std::io::ErrorKind::StorageFull {
-            return Outcome::Broken(format!("writing the log: {error}"));
+    /// Copies the database's log into its file when it has at least so many pages. Everybody is answered already.
+    pub(crate) fn checkpoint(&mut self, least: i64) -> Result<(), Fail> {
+        let pages = |pragma: &str| {
+            self.tables.conn.query_row(pragma, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+        };
+        let (length, copied) = pages("PRAGMA wal_checkpoint(NOOP)")?;
+        if length - copied < least {
+            return Ok(());
         }
-        if let Err(error) = self.log.cut() {
-            return Outcome::Broken(format!("taking back the log: {error}"));
-        }
-        match self.tables.rollback_group() {
-            Ok(()) => Outcome::Refused(TxError::DiskFull),
-            Err(error) => Outcome::Broken(format!("rollback: {error}")),
-        }
-    }
-
-    fn give_up(&mut self, error: rusqlite::Error) -> Outcome {
-        if error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
-            return Outcome::Broken(format!("database: {error}"));
-        }
-        match self.tables.rollback_group() {
-            Ok(()) => Outcome::Refused(TxError::DiskFull),
-            Err(error) => Outcome::Broken(format!("rollback: {error}")),
-        }
-    }
-
-    /// Copies the database's log into its file when it has become long. Everybody is answered already.
-    fn checkpoint(&mut self) {
-        if self.shared.failure().is_some() {
-            return;
-        }
-        let pages = |pragma: &str| self.tables.conn.query_row(pragma, [], |row| row.get::<_, i64>(1));
-        let result = pages("PRAGMA wal_checkpoint(NOOP)").and_then(|length| {
-            if length < CHECKPOINT_PAGES {
-                return Ok(());
-            }
-            // Readers are short; a WAL that still grows has met one each time, and then we wait for them.
-            let pragma = if length < 8 * CHECKPOINT_PAGES {
-                "PRAGMA wal_checkpoint(PASSIVE)"
-            } else {
-                "PRAGMA wal_checkpoint(RESTART)"
-            };
-            let mut result = Ok(0);
-            let done = self.shared.disk.run(DiskOp::DatabaseCheckpoint, || {
-                result = pages(pragma);
-                Ok(())
-            });
-            done.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-            result.map(|_| ())
-        });
+        // Readers are short; a WAL that still grows has met one each time, and then we wait for them.
+        let pragma = if length < 8 * CHECKPOINT_PAGES {
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        } else {
+            "PRAGMA wal_checkpoint(RESTART)"
+        };
+        let mut result = Ok((0, 0));
+        self.shared.disk.run(DiskOp::DatabaseCheckpoint, || {
+            result = pages(pragma);
+            Ok(())
+        })?;
         match result {
-            Ok(()) => {}
+            Ok(_) => Ok(()),
             // The database file has no room to grow; the write-ahead log keeps what it holds.
             Err(error)
                 if matches!(
@@ -323,17 +316,24 @@ impl Writer {
                 ) =>
             {
                 tracing::warn!(%error, "checkpoint put off");
+                Ok(())
             }
-            Err(error) => self.shared.fail(&format!("checkpoint: {error}")),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Adds a record to the open group; tells where its body will lie.
+    pub(crate) fn record(&mut self, head: &Head, meta: &[u8], octets: &[u8], file: Option<String>) -> Place {
+        self.records.add(head, meta, octets, file)
     }
 }
 
-fn files(group: &[Waiting]) -> impl Iterator<Item = &super::body::OwnFile> {
-    group.iter().flat_map(|waiting| &waiting.bodies).filter_map(|payload| match payload {
-        Payload::File { file, .. } => Some(&**file),
-        Payload::Memory { .. } => None,
-    })
+fn keep(waiting: &Waiting, kept: bool) {
+    for payload in &waiting.bodies {
+        if let Payload::File { file, .. } = payload {
+            file.keep(kept);
+        }
+    }
 }
 
 /// Octets a transaction takes in the log, roughly: enough to decide when a segment is full.
