@@ -406,14 +406,10 @@ fn transcript(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<u8>, String) {
                 Step::Event(server::Event::BodyChunk(piece)) => body.extend_from_slice(&piece),
                 Step::Event(event) => {
                     // How much of a refused message was handed over before the defect came is a matter of pieces.
-                    // So is which of two reasons to refuse it was seen first.
-                    if let server::Event::Aborted(why) = &event {
+                    if let server::Event::Aborted(_) = event {
                         body.clear();
-                        let either = matches!(why, Abort::TooBig | Abort::BareNewline);
-                        told += &if either { "Aborted".to_owned() } else { format!("{why:?}") };
-                    } else {
-                        told += &format!("{} {event:?}\n", body.escape_ascii());
                     }
+                    told += &format!("{} {event:?}\n", body.escape_ascii());
                     match event {
                         server::Event::Recipient(Recipient { path: ForwardPath::Mailbox(path), .. })
                             if path.local().as_str() == "nobody" =>

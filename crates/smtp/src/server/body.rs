@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use memchr::memchr2_iter;
 use packetboat_wire::{DotReader, DotStep, Reply};
 
@@ -96,14 +95,18 @@ impl Server {
                     }
                     return Turn::Again;
                 }
+                let before = octets - piece.len() as u64;
+                // Which of the two is told must not depend on how the message was cut into pieces. A CR at the end of
+                // this one is bare, for the reader keeps back what is undecided.
+                let first = || LineEnds::default().first_bare(&piece).unwrap_or(piece.len() - 1);
+                if data.reader.defects().bare_endings() && before + (first() as u64) < max {
+                    data.refusal = Some(Refusal::BareNewline);
+                    self.abort(Abort::BareNewline);
+                    return Turn::Again;
+                }
                 if octets > max {
                     data.refusal = Some(Refusal::TooBig);
                     self.abort(Abort::TooBig);
-                    return Turn::Again;
-                }
-                if data.reader.defects().bare_endings() {
-                    data.refusal = Some(Refusal::BareNewline);
-                    self.abort(Abort::BareNewline);
                     return Turn::Again;
                 }
                 Turn::Event(Event::BodyChunk(piece))
@@ -179,7 +182,7 @@ impl Server {
         }
         let Some(transaction) = &mut self.transaction else { return Turn::Again };
         transaction.octets += piece.len() as u64;
-        if transaction.body != BodyKind::Binary && !transaction.line_ends.are_crlf(&piece) {
+        if transaction.body != BodyKind::Binary && transaction.line_ends.first_bare(&piece).is_some() {
             chunk.refusal = Some(Refusal::BareNewline);
             self.abort(Abort::BareNewline);
             return Turn::Again;
@@ -241,27 +244,37 @@ impl Server {
 }
 
 impl LineEnds {
-    /// Whether all CR and LF so far stood together.
-    fn are_crlf(&mut self, piece: &Bytes) -> bool {
-        let mut expected_lf = self.after_cr.then_some(0);
+    /// Where the first CR or LF outside of CRLF is seen. A CR that ended the piece before is seen at 0.
+    fn first_bare(&mut self, piece: &[u8]) -> Option<usize> {
+        let mut lf_due = self.after_cr.then_some(0);
         for at in memchr2_iter(b'\r', b'\n', piece) {
-            let is_lf = piece[at] == b'\n';
-            if is_lf != (expected_lf == Some(at)) || (!is_lf && expected_lf.is_some()) {
-                return false;
+            match lf_due.take() {
+                Some(due) if due == at && piece[at] == b'\n' => {}
+                Some(due) => return Some(due.saturating_sub(1)),
+                None if piece[at] == b'\n' => return Some(at),
+                None => lf_due = Some(at + 1),
             }
-            expected_lf = (!is_lf).then_some(at + 1);
         }
-        match expected_lf {
-            Some(at) if at < piece.len() => return false,
-            other => self.after_cr = other.is_some(),
+        if let Some(due) = lf_due.filter(|&due| due < piece.len()) {
+            return Some(due.saturating_sub(1));
         }
-        true
+        self.after_cr = lf_due.is_some();
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    #[test]
+    fn the_first_bare_ending_is_found() {
+        for (text, at) in [("\n", 0), ("ab\ncd\r", 2), ("\r\nab\rc", 4), ("\r\r\n", 0), ("a\r\n\n", 3)] {
+            assert_eq!(LineEnds::default().first_bare(text.as_bytes()), Some(at), "{text:?}");
+        }
+    }
 
     #[test]
     fn line_ends_are_judged_alike_however_a_message_is_cut() {
@@ -281,7 +294,7 @@ mod tests {
             for size in 1..=text.len().max(1) {
                 let mut ends = LineEnds::default();
                 let mut pieces = text.as_bytes().chunks(size).map(Bytes::copy_from_slice);
-                let all = pieces.all(|piece| ends.are_crlf(&piece));
+                let all = pieces.all(|piece| ends.first_bare(&piece).is_none());
                 assert_eq!(all && !ends.after_cr, right, "{text:?} in pieces of {size}");
             }
         }

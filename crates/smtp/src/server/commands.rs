@@ -173,7 +173,8 @@ impl Server {
             self.complain(&reply::bad_sequence("The message has begun"));
         } else if transaction.accepted >= self.config.limits.recipients {
             transaction.some_refused = true;
-            self.say_refusal(&reply::too_many_recipients());
+            // No fault of the client: it is told how many in EHLO, and to come back with the rest.
+            self.say(&reply::too_many_recipients());
         } else if needs_utf8 && !transaction.smtputf8 {
             transaction.some_refused = true;
             self.say_refusal(&reply::recipient_needs_utf8());
