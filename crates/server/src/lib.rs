@@ -3,7 +3,9 @@
 //! Decisions do not live here. A session file carries an event of a conversation to the post office or the account
 //! that decides, and carries the verdict back.
 
+pub mod app;
 pub mod conn;
+pub mod demo;
 pub mod drive;
 pub mod limits;
 pub mod listen;
@@ -12,6 +14,7 @@ pub mod metrics;
 mod outbox;
 pub mod privilege;
 pub mod server;
+pub mod session;
 pub mod settings;
 pub mod shutdown;
 pub mod status;

@@ -1,0 +1,220 @@
+//! Puts the rooms together: settings in, a post office that serves out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use packetboat_account::credential::{Argon2Cost, HashingRules, InvalidCost};
+use packetboat_account::throttle::ThrottleRules;
+use packetboat_account::{Authenticator, AuthenticatorOptions, Directory, DirectoryError, DirectoryOptions};
+use packetboat_mail::{Limits, PostOffice};
+use packetboat_message::InvalidAddress;
+use packetboat_smtp::server::Role;
+use packetboat_store::{OpenError, Options, Store};
+
+use crate::log;
+use crate::server::{Prepared, Server, StartError, prepare, runtime};
+use crate::session::{Counter, Pop3Service, SmtpService};
+use crate::settings::{self, Settings};
+use crate::shutdown::Phase;
+
+/// The rooms behind the counter. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Rows and bodies.
+    pub store: Store,
+    /// Who is here.
+    pub directory: Directory,
+    /// Who checks log-ins.
+    pub authenticator: Authenticator,
+    /// Where mail goes and comes from.
+    pub office: PostOffice,
+}
+
+/// Why the program does not run, or stopped running.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Ports, certificates, privilege.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The directory in it.
+    #[error("accounts: {0}")]
+    Directory(#[from] DirectoryError),
+    /// The hostname of the settings.
+    #[error("hostname: {0}")]
+    Hostname(InvalidAddress),
+    /// The cost of hashing of the settings.
+    #[error("auth: {0}")]
+    HashCost(#[from] InvalidCost),
+    /// The log.
+    #[error("log: {0}")]
+    Log(#[from] tracing_subscriber::util::TryInitError),
+    /// What the system says about threads, signals or files.
+    #[error("system: {0}")]
+    System(#[from] std::io::Error),
+    /// The store failed while it was used: nothing more could be promised.
+    #[error("the store failed: {0}")]
+    StoreFailed(String),
+}
+
+impl App {
+    /// Opens the store and what stands on it. The store belongs to this process until [`App::close`].
+    pub async fn open(settings: &Settings) -> Result<App, AppError> {
+        let mut options = Options::new(settings.general.data.join("store"));
+        options.disk_floor = settings.store.disk_floor.0;
+        options.grace = settings.store.keep_deleted;
+        let store = Store::open(options)?;
+        let directory = Directory::open(store.clone(), directory_options(&settings.auth)?).await?;
+        let authenticator = Authenticator::new(directory.clone(), authenticator_options(&settings.auth))?;
+        let hostname = settings.general.hostname.parse().map_err(AppError::Hostname)?;
+        let limits = Limits { message_octets: settings.limits.message_size.0, ..Limits::default() };
+        let office = PostOffice::new(store.clone(), directory.clone(), hostname, limits);
+        Ok(App { store, directory, authenticator, office })
+    }
+
+    /// Adds a service for each protocol.
+    pub fn join(&self, server: &mut Server) {
+        let counter = Counter { office: self.office.clone(), authenticator: self.authenticator.clone() };
+        let context = server.context().clone();
+        let (settings, metrics) = (&context.settings, &context.metrics);
+        let roles = [
+            ("smtp", Role::Exchange),
+            ("submission", Role::Submission),
+            ("submissions", Role::Submission),
+            ("lmtp", Role::Lmtp),
+        ];
+        for (name, role) in roles {
+            let service = SmtpService::new(smtp_config(settings, role), counter.clone(), Arc::clone(metrics));
+            server.add(name, Arc::new(service));
+        }
+        for name in ["pop3", "pop3s"] {
+            let service = Pop3Service::new(pop3_config(settings), counter.clone(), Arc::clone(metrics));
+            server.add(name, Arc::new(service));
+        }
+    }
+
+    /// Commits what waits and gives the store back.
+    pub async fn close(self) {
+        self.store.stop().await;
+    }
+}
+
+/// Serves by these settings until told to stop. `source` is the file they came from. `ready` is called when everything
+/// is in place, right before the first connection is taken.
+pub fn serve<F>(settings: Settings, source: Option<PathBuf>, ready: F) -> Result<(), AppError>
+where
+    F: AsyncFnOnce(&App, &[(&'static str, u16)]) -> Result<(), AppError>,
+{
+    // Ports are bound and privilege is given up while there is still one thread.
+    let prepared = prepare(settings, source)?;
+    let log = log::start(&prepared.settings().log)?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(serve_prepared(prepared, log, ready));
+    // Password hashes under way are of no use to anybody any more.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn serve_prepared<F>(prepared: Prepared, log: log::LogHandle, ready: F) -> Result<(), AppError>
+where
+    F: AsyncFnOnce(&App, &[(&'static str, u16)]) -> Result<(), AppError>,
+{
+    let app = App::open(prepared.settings()).await?;
+    let ports = prepared.ports();
+    let mut server = Server::new(prepared, Some(log));
+    app.join(&mut server);
+    let shutdown = Arc::clone(&server.context().shutdown);
+    let store = app.store.clone();
+    let failure = tokio::spawn(async move {
+        let reason = store.failed().await;
+        tracing::error!(reason, "the store failed; stopping, since nothing more can be promised");
+        shutdown.enter(Phase::Stopping);
+        reason
+    });
+    ready(&app, &ports).await?;
+    server.run().await?;
+    let failed = failure.is_finished();
+    if !failed {
+        failure.abort();
+        app.close().await;
+        return Ok(());
+    }
+    Err(AppError::StoreFailed(failure.await.unwrap_or_default()))
+}
+
+fn directory_options(auth: &settings::Auth) -> Result<DirectoryOptions, AppError> {
+    let memory_kib = u32::try_from(auth.hash_memory.0 / 1024).unwrap_or(u32::MAX);
+    let hashing = HashingRules {
+        cost: Argon2Cost::new(memory_kib, auth.hash_passes, 1)?,
+        at_once: auth.hashes_at_a_time as usize,
+        ..HashingRules::default()
+    };
+    Ok(DirectoryOptions { hashing, ..DirectoryOptions::default() })
+}
+
+fn authenticator_options(auth: &settings::Auth) -> AuthenticatorOptions {
+    let throttle =
+        ThrottleRules { ban_after: auth.ban_after, ban_for: auth.ban_for, ..ThrottleRules::default() };
+    AuthenticatorOptions { throttle, remember_for: (!auth.cache.is_zero()).then_some(auth.cache) }
+}
+
+fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Config {
+    use packetboat_smtp::server::{AuthConfig, Config, Limits, Timeouts};
+    let (smtp, limits) = (&settings.smtp, &settings.limits);
+    let auth = match role {
+        Role::Submission => AuthConfig {
+            mechanisms: settings.auth.mechanisms.clone(),
+            needs_tls: !settings.auth.plaintext_without_tls,
+            required: true,
+        },
+        Role::Exchange | Role::Lmtp => AuthConfig::default(),
+    };
+    let mut config = Config::new(role, &settings.general.hostname);
+    config.banner = smtp.banner.clone();
+    config.strictness = match smtp.strictness {
+        settings::Strictness::Lenient => packetboat_smtp::command::Strictness::Lenient,
+        settings::Strictness::Strict => packetboat_smtp::command::Strictness::Strict,
+    };
+    config.starttls = true;
+    config.auth = auth;
+    config.limits = Limits {
+        message_size: limits.message_size.0,
+        recipients: limits.recipients,
+        refusals: smtp.refusals,
+        messages: smtp.messages,
+        errors: smtp.errors,
+        ..Limits::default()
+    };
+    config.timeouts = Timeouts {
+        greeting_delay: smtp.greeting_delay,
+        command: smtp.command_timeout,
+        body: smtp.data_timeout,
+    };
+    config
+}
+
+fn pop3_config(settings: &Settings) -> packetboat_pop3::server::Config {
+    use packetboat_pop3::server::{Config, Expire, Timeouts};
+    let pop3 = &settings.pop3;
+    let mut config = Config::new(&settings.general.hostname);
+    config.implementation = Some("packetboat".to_owned());
+    config.strictness = match pop3.strictness {
+        settings::Strictness::Lenient => packetboat_pop3::Strictness::Lenient,
+        settings::Strictness::Strict => packetboat_pop3::Strictness::Strict,
+    };
+    config.stls = true;
+    config.plaintext_logins = settings.auth.plaintext_without_tls;
+    config.mechanisms = settings.auth.mechanisms.clone();
+    config.apop = pop3.apop;
+    config.login_delay = (!pop3.login_delay.is_zero()).then_some(pop3.login_delay);
+    config.expire = Some(match pop3.expire {
+        settings::Expire::Never => Expire::Never,
+        settings::Expire::Days(days) => Expire::Days(days),
+    });
+    config.timeouts = Timeouts { transaction: pop3.timeout, ..config.timeouts };
+    config.max_failed_logins = settings.auth.failures;
+    config
+}

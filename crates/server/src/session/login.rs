@@ -1,0 +1,143 @@
+//! Logging in, the same for every protocol.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use packetboat_account::credential::ScramAttempt;
+use packetboat_account::{Attempt, Authenticator, Denied, Identity, Reason, Service};
+use packetboat_wire::Secret;
+use packetboat_wire::sasl::{ScramHash, ScramKeys};
+
+use crate::listen::Peer;
+use crate::metrics::{Metrics, OutcomeLabels};
+
+/// The log-ins of one connection.
+#[derive(Debug)]
+pub(super) struct Login {
+    authenticator: Authenticator,
+    metrics: Arc<Metrics>,
+    peer: Peer,
+    service: Service,
+    /// A SCRAM exchange whose proof has not come yet.
+    scram: Option<Box<ScramAttempt>>,
+}
+
+impl Login {
+    pub(super) fn new(
+        authenticator: Authenticator,
+        metrics: Arc<Metrics>,
+        peer: Peer,
+        service: Service,
+    ) -> Login {
+        Login { authenticator, metrics, peer, service, scram: None }
+    }
+
+    /// Checks a password. May take as long as the throttle wants.
+    pub(super) async fn password(
+        &self,
+        authcid: &str,
+        authzid: Option<&str>,
+        password: &Secret<String>,
+    ) -> Result<Identity, Denied> {
+        let outcome = self.authenticator.password(self.attempt(), authcid, password).await;
+        self.told(authcid, "password", self.acting_as(outcome, authzid))
+    }
+
+    /// Checks an APOP digest.
+    pub(super) async fn shared_secret(
+        &self,
+        authcid: &str,
+        proves: impl FnOnce(&Secret<String>) -> bool,
+    ) -> Result<Identity, Denied> {
+        let outcome = self.authenticator.shared_secret(self.attempt(), authcid, proves).await;
+        self.told(authcid, "apop", outcome)
+    }
+
+    /// Begins a SCRAM exchange.
+    pub(super) async fn scram_keys(
+        &mut self,
+        authcid: &str,
+        hash: ScramHash,
+    ) -> Result<Vec<ScramKeys>, Denied> {
+        self.disproved();
+        match self.authenticator.scram(self.attempt(), authcid, hash).await {
+            Ok(attempt) => {
+                let keys = attempt.keys().to_vec();
+                self.scram = Some(Box::new(attempt));
+                Ok(keys)
+            }
+            Err(denied) => Err(self.refused(authcid, "scram", denied)),
+        }
+    }
+
+    /// The SCRAM exchange was right, for the n-th of the keys.
+    pub(super) fn proved(
+        &mut self,
+        authcid: &str,
+        authzid: Option<&str>,
+        key: usize,
+    ) -> Result<Identity, Denied> {
+        let outcome = match self.scram.take() {
+            Some(attempt) => attempt.finish(Some(key)),
+            None => Err(Denied { reason: Reason::WrongCredentials }),
+        };
+        self.told(authcid, "scram", self.acting_as(outcome, authzid))
+    }
+
+    /// The SCRAM exchange, if there was one, ended without proof.
+    pub(super) fn disproved(&mut self) {
+        if let Some(attempt) = self.scram.take()
+            && let Err(denied) = attempt.finish(None)
+        {
+            self.refused("", "scram", denied);
+        }
+    }
+
+    fn attempt(&self) -> Attempt {
+        // Whoever can open a local socket is on this machine.
+        let peer = self.peer.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Attempt { peer, service: self.service }
+    }
+
+    /// Nobody may act as somebody else yet, but anybody may say that they act as themselves.
+    fn acting_as(
+        &self,
+        outcome: Result<Identity, Denied>,
+        authzid: Option<&str>,
+    ) -> Result<Identity, Denied> {
+        let identity = outcome?;
+        let Some(authzid) = authzid else { return Ok(identity) };
+        match self.authenticator.directory().find_login(authzid) {
+            Ok(Some(account)) if account.id == identity.account => Ok(identity),
+            _ => Err(Denied { reason: Reason::WrongCredentials }),
+        }
+    }
+
+    fn told(&self, login: &str, how: &str, outcome: Result<Identity, Denied>) -> Result<Identity, Denied> {
+        let identity = outcome.map_err(|denied| self.refused(login, how, denied))?;
+        let (connection, peer, service) = (self.peer.id, &self.peer, self.service);
+        self.count("ok");
+        self.peer.admission.logged_in();
+        tracing::info!(connection, %peer, %service, login = %identity.login, how, "logged in");
+        Ok(identity)
+    }
+
+    fn refused(&self, login: &str, how: &str, denied: Denied) -> Denied {
+        let (connection, peer, service) = (self.peer.id, &self.peer, self.service);
+        self.count(if denied.is_temporary() { "later" } else { "wrong" });
+        tracing::warn!(connection, %peer, %service, login, how, reason = %denied.reason, "log-in refused");
+        denied
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let service = self.peer.service;
+        self.metrics.logins.get_or_create(&OutcomeLabels { service, outcome }).inc();
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        // A client that leaves before its proof has guessed nothing, but asked for keys.
+        self.disproved();
+    }
+}

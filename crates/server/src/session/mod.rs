@@ -1,0 +1,31 @@
+//! One thin file per protocol: where a conversation and the post office meet.
+//!
+//! A session file carries an event to whoever decides and carries the verdict back. It decides nothing.
+
+mod login;
+mod pop3;
+mod smtp;
+
+use packetboat_account::Authenticator;
+use packetboat_mail::PostOffice;
+
+pub use pop3::Pop3Service;
+pub use smtp::SmtpService;
+
+/// What the sessions of all protocols share.
+#[derive(Debug, Clone)]
+pub struct Counter {
+    /// Where mail goes and comes from.
+    pub office: PostOffice,
+    /// Who checks log-ins.
+    pub authenticator: Authenticator,
+}
+
+/// `N` random octets.
+fn random<const N: usize>() -> [u8; N] {
+    let mut octets = [0; N];
+    // Without randomness nothing here is safe: a nonce of zeroes would be worse than an ended connection.
+    #[expect(clippy::expect_used, reason = "the driver turns the panic into the end of this one connection")]
+    aws_lc_rs::rand::fill(&mut octets).expect("the system gives random octets");
+    octets
+}
