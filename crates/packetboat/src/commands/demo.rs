@@ -1,0 +1,89 @@
+//! `packetboat demo`: every server on loopback, ready in a moment.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use packetboat_server::demo::{Demo, Ready};
+
+use super::{fail, sysexits};
+
+/// Start every server on loopback, with throwaway certificates and known accounts.
+///
+/// The accounts are alice@demo.test and bob@demo.test, password `demo`; passwords may travel without TLS. The demo
+/// never talks to the Internet. It serves until Ctrl-C; a second start on the same directory finds all its data again.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where to keep everything [default: packetboat-demo in the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Take this port and the ones after it, instead of free ones
+    #[arg(long, value_name = "N")]
+    ports_from: Option<u16>,
+    /// Make so many accounts more: user0000@demo.test, user0001@demo.test, ...
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    accounts: usize,
+    /// When ready, print one line of JSON instead of what to try
+    #[arg(long)]
+    json: bool,
+    /// What to log on standard error: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: String,
+}
+
+pub(crate) fn run(args: DemoArgs) -> ExitCode {
+    let dir = args.dir.unwrap_or_else(|| std::env::temp_dir().join("packetboat-demo"));
+    let demo = Demo { dir, ports_from: args.ports_from, accounts: args.accounts, log_level: args.log };
+    let told = |ready: &Ready| {
+        let text = if args.json { json(ready) } else { what_to_try(ready) };
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone away does not stop the demo.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    };
+    match demo.run(told) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(sysexits::UNAVAILABLE, &error),
+    }
+}
+
+fn json(ready: &Ready) -> String {
+    serde_json::to_string(ready).unwrap_or_default()
+}
+
+fn what_to_try(ready: &Ready) -> String {
+    let port = |service: &str| ready.ports.get(service).map(ToString::to_string).unwrap_or_default();
+    let (smtp, submission, submissions) = (port("smtp"), port("submission"), port("submissions"));
+    let (lmtp, pop3, pop3s, metrics) = (port("lmtp"), port("pop3"), port("pop3s"), port("metrics"));
+    let (ca, dir) = (ready.ca.display(), ready.dir.display());
+    let people = ready.accounts.len();
+    format!(
+        "\
+packetboat is ready. Everything is on 127.0.0.1 and kept in {dir}
+
+  SMTP {smtp}   submission {submission} (STARTTLS), {submissions} (TLS)   LMTP {lmtp}
+  POP3 {pop3} (STLS), {pop3s} (TLS)   metrics http://127.0.0.1:{metrics}/metrics
+
+  {people} accounts: alice@demo.test, bob@demo.test and so on, password demo
+  certificate authority: {ca}
+
+Things to try:
+
+  # hand in a letter, from alice to bob
+  packetboat send --server localhost:{submissions} --tls implicit --ca {ca} \\
+      --user alice@demo.test --from alice@demo.test --to bob@demo.test --subject Hello --body 'Ahoy, Bob!'
+
+  # the same with curl, as another server would
+  printf 'Subject: Hi\\r\\n\\r\\nAhoy!\\r\\n' | curl smtp://127.0.0.1:{smtp} --mail-from carol@example.org \\
+      --mail-rcpt bob@demo.test -T -
+
+  # what is in bob's maildrop, and the first letter
+  curl --cacert {ca} -u bob@demo.test:demo pop3s://localhost:{pop3s}/
+  curl --cacert {ca} -u bob@demo.test:demo pop3s://localhost:{pop3s}/1
+
+  # the textbook, by hand: HELO, MAIL FROM:, RCPT TO:, DATA, a dot, QUIT
+  telnet 127.0.0.1 {smtp}
+
+Ctrl-C ends it."
+    )
+}

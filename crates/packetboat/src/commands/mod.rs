@@ -1,0 +1,29 @@
+//! One file per command.
+
+pub(crate) mod demo;
+pub(crate) mod serve;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// Exit codes, by the numbers of `sysexits.h` that mail programs have always used.
+pub(crate) mod sysexits {
+    /// The command line is wrong.
+    pub(crate) const USAGE: u8 = 64;
+    /// Something needed is not there or does not work.
+    pub(crate) const UNAVAILABLE: u8 = 69;
+    /// The settings are wrong.
+    pub(crate) const CONFIG: u8 = 78;
+}
+
+/// Says what went wrong and gives the exit code.
+pub(crate) fn fail(code: u8, error: &dyn Display) -> ExitCode {
+    complain(error);
+    ExitCode::from(code)
+}
+
+/// Says what went wrong, on standard error.
+#[expect(clippy::print_stderr, reason = "this is the program people see")]
+pub(crate) fn complain(error: &dyn Display) {
+    eprintln!("packetboat: {error}");
+}
