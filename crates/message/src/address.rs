@@ -193,7 +193,9 @@ impl Domain {
         }
         let (name, checked) = idna::domain_to_unicode(text);
         // Mapping makes new characters: a fullwidth `>` becomes one that ends a path.
-        if checked.is_err() || name.len() > DOMAIN_MAX || !is_plausible(&name) {
+        let sound = |name: &str| name.len() <= DOMAIN_MAX && is_plausible(name);
+        let ascii = idna::domain_to_ascii(&name);
+        if checked.is_err() || !sound(&name) || !ascii.is_ok_and(|ascii| sound(&ascii)) {
             return Err(InvalidAddress::Domain);
         }
         Ok(Domain::Name(name))
@@ -303,6 +305,7 @@ mod tests {
             ("a@b\u{ff20}c.example", InvalidAddress::Domain),
             ("a@b\u{3000}c.example", InvalidAddress::Domain),
             ("a@xn--bcrse-xn--rle", InvalidAddress::Domain),
+            ("a@xn--xn---xexnxn--rln", InvalidAddress::Domain),
             ("a@[300.1.1.1]", InvalidAddress::Domain),
             ("a@[192.0.2.1", InvalidAddress::Domain),
             (&long_domain, InvalidAddress::DomainTooLong),
