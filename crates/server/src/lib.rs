@@ -20,3 +20,5 @@ pub mod shutdown;
 pub mod status;
 pub mod systemd;
 pub mod tls;
+
+pub use packetboat_message::{Address, Domain};
