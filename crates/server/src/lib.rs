@@ -3,6 +3,8 @@
 //! Decisions do not live here. A session file carries an event of a conversation to the post office or the account
 //! that decides, and carries the verdict back.
 
+pub mod accounts;
+pub mod admin;
 pub mod app;
 pub mod conn;
 pub mod demo;
