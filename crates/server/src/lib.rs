@@ -14,6 +14,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 mod outbox;
+pub mod presence;
 pub mod privilege;
 pub mod server;
 pub mod session;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,8 +16,11 @@ use super::error::{AdminError, ErrorKind};
 use super::execute::{Context, Items, execute};
 use super::line::{self, Answer};
 use super::request::Request;
+use crate::listen::listen_local;
 use crate::shutdown::{Phase, ShutdownSignal};
 
+/// The rights of the socket.
+const MODE: u32 = 0o600;
 /// Commands served at a time; more wait in the system's queue.
 const CLIENTS_MAX: usize = 32;
 /// Between two requests, and for each line to be taken.
@@ -49,20 +52,13 @@ pub enum SocketError {
 }
 
 impl AdminSocket {
-    /// Makes the socket, in place of one that an earlier server left. Whoever calls holds the store, so no other server
-    /// can be using it. Needs a runtime.
+    /// Makes the socket, in place of one that a dead server left. Needs a runtime.
     pub fn bind(path: &Path) -> Result<AdminSocket, SocketError> {
         let failed = |error| SocketError::Io { path: path.to_owned(), error };
-        match fs::symlink_metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => {
-                return Err(SocketError::NotASocket(path.to_owned()));
-            }
-            Ok(_) => fs::remove_file(path).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
-            Err(error) => return Err(failed(error)),
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+            return Err(SocketError::NotASocket(path.to_owned()));
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let listener = listen_local(path, MODE).and_then(UnixListener::from_std).map_err(failed)?;
         Ok(AdminSocket { listener, path: path.to_owned() })
     }
 
@@ -86,7 +82,12 @@ impl AdminSocket {
                 Some(_) = clients.join_next() => (),
             }
         }
-        while clients.join_next().await.is_some() {}
+        // A client that does not take its answer is not waited for longer than any other connection.
+        let finished = async { while clients.join_next().await.is_some() {} };
+        tokio::select! {
+            () = finished => {}
+            () = shutdown.reached(Phase::Ending) => {}
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod line;
 mod listen;
 mod office;
 mod request;
+mod running;
 
 pub use packetboat_account::{Quota, Service};
 
