@@ -65,7 +65,11 @@ impl App {
         let options = accounts::authenticator_options(settings);
         let authenticator = Authenticator::new(directory.clone(), options)?;
         let hostname = settings.general.hostname.parse().map_err(AppError::Hostname)?;
-        let limits = Limits { message_octets: settings.limits.message_size.0, ..Limits::default() };
+        let limits = Limits {
+            message_octets: settings.limits.message_size.0,
+            maildrop_delay: settings.pop3.login_delay,
+            ..Limits::default()
+        };
         let office = PostOffice::new(store.clone(), directory.clone(), hostname, limits);
         Ok(App { store, directory, authenticator, office })
     }
