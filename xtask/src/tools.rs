@@ -9,7 +9,8 @@ use crate::debian;
 use crate::shell::{Result, cargo, is_root, output, run, target_dir, which};
 
 /// How to see that something is there, and the Debian package that brings it.
-enum Need {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Need {
     Program(&'static str, &'static str),
     PerlModule(&'static str, &'static str),
 }
@@ -47,23 +48,29 @@ impl Need {
     }
 }
 
-/// Sees to it that every foreign client is there: installs them as root, else names what is missing.
+/// Sees to it that every foreign client is there.
 pub(crate) fn clients() -> Result {
-    let missing = || -> Vec<&str> { CLIENTS.iter().filter(|n| !n.is_met()).map(Need::package).collect() };
-    let wanted = missing();
-    if !wanted.is_empty() {
-        if !is_root() {
-            return Err(format!("missing; as root: apt-get install {}", wanted.join(" ")).into());
-        }
-        debian::install(&wanted)?;
-        let still = missing();
-        if !still.is_empty() {
-            return Err(format!("installed, and still not there: {}", still.join(" ")).into());
-        }
-    }
+    meet(CLIENTS)?;
     let smtp_source = smtp_source()?;
     println!("clients: all there; smtp-source is {}", smtp_source.display());
     Ok(())
+}
+
+/// Installs what is missing as root, else names it.
+pub(crate) fn meet(needs: &[Need]) -> Result {
+    let missing = || -> Vec<&str> { needs.iter().filter(|n| !n.is_met()).map(Need::package).collect() };
+    let wanted = missing();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if !is_root() {
+        return Err(format!("missing; as root: apt-get install {}", wanted.join(" ")).into());
+    }
+    debian::install(&wanted)?;
+    match missing().as_slice() {
+        [] => Ok(()),
+        still => Err(format!("installed, and still not there: {}", still.join(" ")).into()),
+    }
 }
 
 /// Postfix's load generator, without Postfix: the package would start a mail server, so it is only unpacked.
