@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use packetboat_account::Directory;
 use packetboat_message::trace::With;
@@ -41,13 +40,11 @@ pub struct Limits {
     /// Trace fields (`Received:`) a message may carry before it is taken to be in a loop (RFC 5321 section 6.3 asks
     /// for at least 100).
     pub received_fields: u32,
-    /// The least time between two openings of a maildrop (RFC 2449 section 6.5); zero is none.
-    pub maildrop_delay: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { message_octets: 50 * 1024 * 1024, received_fields: 100, maildrop_delay: Duration::ZERO }
+        Limits { message_octets: 50 * 1024 * 1024, received_fields: 100 }
     }
 }
 

@@ -20,7 +20,6 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(commands::demo::DemoArgs),
-    Init(commands::init::InitArgs),
     Serve(commands::serve::ServeArgs),
 }
 
@@ -36,7 +35,6 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Demo(args) => commands::demo::run(args),
-        Command::Init(args) => commands::init::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
     }
 }

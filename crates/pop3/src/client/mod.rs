@@ -264,9 +264,7 @@ impl Session for Client {
             if matches!(self.state, State::Ready) && !self.stopping {
                 self.send_requests();
             }
-            // Who is about to leave does not listen to what nobody asked for.
-            let leaving = self.stopping && !self.owed();
-            if self.output.len() >= OUTPUT_PIECE || leaving || !self.advance() {
+            if self.output.len() >= OUTPUT_PIECE || !self.advance() {
                 break;
             }
             self.last_activity = Some(now);

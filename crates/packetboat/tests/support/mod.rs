@@ -1,0 +1,14 @@
+//! What the tests against the real binary share: a server of their own, foreign programs, and the plainest clients.
+
+// Each test file is a program of its own and uses only a part of this.
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
+
+mod client;
+mod demo;
+mod foreign;
+mod letters;
+
+pub use client::{Pop3, deliver, smtp_dialogue};
+pub use demo::Demo;
+pub use foreign::{Foreign, Said, Terminal, foreign};
+pub use letters::{AWKWARD, Letter, letter};

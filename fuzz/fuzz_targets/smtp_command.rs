@@ -1,2 +1,0 @@
-#![no_main]
-packetboat_fuzz::target!(smtp::command);
