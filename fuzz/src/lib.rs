@@ -27,6 +27,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("reply", wire::reply),
     ("sasl_client", wire::sasl_client),
     ("sasl_server", wire::sasl_server),
+    ("smtp_client", smtp::client),
+    ("smtp_command", smtp::command),
     ("smtp_server", smtp::server),
 ];
 

@@ -1,6 +1,6 @@
 //! The value types of `message`.
 
-use packetboat_message::Address;
+use packetboat_message::{Address, Domain};
 
 /// An address that can be read survives being written, and its lookup key is settled.
 pub fn address(data: &[u8]) {
@@ -10,7 +10,9 @@ pub fn address(data: &[u8]) {
         |address: &Address| {
             let text = address.to_string();
             assert!(!text.contains(['\r', '\n', '\0']));
-            assert!(address.domain().to_ascii().is_ascii());
+            let ascii = address.domain().to_ascii();
+            assert!(ascii.is_ascii());
+            assert_eq!(Domain::parse(&ascii).as_ref(), Ok(address.domain()), "by way of {ascii}");
             text.into_bytes()
         }
     );

@@ -4,9 +4,10 @@
 //! lock is against other maildrops only: delivery and the other protocols go on, and a message that somebody else
 //! removed meanwhile is simply missing when it is asked for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use packetboat_store::{
     AccountId, MailboxId, MessageReader, MessageRow, Op, Store, Tx, TxError, Uid, UidValidity,
@@ -19,9 +20,40 @@ use crate::PostOffice;
 /// Rows read at a time.
 const PAGE: usize = 256;
 
-/// The accounts whose maildrop is open.
+/// Accounts whose last opening is remembered, for the least time between two; beyond it the memory starts anew.
+const OPENINGS_MAX: usize = 65_536;
+
+/// The accounts whose maildrop is open, and when each was opened last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Locks(Arc<Mutex<HashSet<AccountId>>>);
+pub(crate) struct Locks(Arc<Mutex<Openings>>);
+
+#[derive(Debug, Default)]
+struct Openings {
+    open: HashSet<AccountId>,
+    last: HashMap<AccountId, Instant>,
+}
+
+impl Locks {
+    /// Locks the maildrop, unless it is open or was opened less than `delay` ago.
+    fn lock(&self, account: AccountId, now: Instant, delay: Duration) -> Result<Lock, MaildropError> {
+        let mut openings = self.0.lock();
+        if openings.open.contains(&account) {
+            return Err(MaildropError::InUse);
+        }
+        if !delay.is_zero() {
+            let too_soon = |last: &Instant| now.saturating_duration_since(*last) < delay;
+            if openings.last.get(&account).is_some_and(too_soon) {
+                return Err(MaildropError::TooSoon);
+            }
+            if openings.last.len() >= OPENINGS_MAX {
+                openings.last.clear();
+            }
+            openings.last.insert(account, now);
+        }
+        openings.open.insert(account);
+        Ok(Lock { locks: self.clone(), account })
+    }
+}
 
 /// Holds one account's lock.
 #[derive(Debug)]
@@ -32,7 +64,7 @@ struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        self.locks.0.lock().remove(&self.account);
+        self.locks.0.lock().open.remove(&self.account);
     }
 }
 
@@ -42,6 +74,9 @@ pub enum MaildropError {
     /// Another session has it open (RFC 2449 `[IN-USE]`).
     #[error("another session has this maildrop open")]
     InUse,
+    /// It was opened a moment ago (RFC 2449 `[LOGIN-DELAY]`).
+    #[error("this maildrop was opened a moment ago")]
+    TooSoon,
     /// Something of ours failed.
     #[error("the maildrop cannot be read now: {0}")]
     Unavailable(String),
@@ -80,12 +115,8 @@ impl fmt::Display for UniqueId {
 
 impl PostOffice {
     /// Opens an account's maildrop and locks it against a second one.
-    pub async fn maildrop(&self, account: AccountId) -> Result<Maildrop, MaildropError> {
-        let locks = self.shared.locks.clone();
-        if !locks.0.lock().insert(account) {
-            return Err(MaildropError::InUse);
-        }
-        let lock = Lock { locks, account };
+    pub async fn maildrop(&self, account: AccountId, now: Instant) -> Result<Maildrop, MaildropError> {
+        let lock = self.shared.locks.lock(account, now, self.shared.limits.maildrop_delay)?;
         let store = self.shared.store.clone();
         let inbox = store.mailbox_named(account, "INBOX").await.map_err(unavailable)?;
         let inbox = inbox.ok_or_else(|| MaildropError::Unavailable("there is no INBOX".into()))?;

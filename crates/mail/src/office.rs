@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use packetboat_account::Directory;
 use packetboat_message::trace::With;
@@ -40,11 +41,13 @@ pub struct Limits {
     /// Trace fields (`Received:`) a message may carry before it is taken to be in a loop (RFC 5321 section 6.3 asks
     /// for at least 100).
     pub received_fields: u32,
+    /// The least time between two openings of a maildrop (RFC 2449 section 6.5); zero is none.
+    pub maildrop_delay: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { message_octets: 50 * 1024 * 1024, received_fields: 100 }
+        Limits { message_octets: 50 * 1024 * 1024, received_fields: 100, maildrop_delay: Duration::ZERO }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The post office over a real store: intake, verdicts, maildrops.
 #![allow(clippy::unwrap_used)]
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use jiff::Zoned;
 use packetboat_account::{Directory, DirectoryOptions, NewAccount, Quota};
@@ -22,6 +24,10 @@ struct Town {
 
 /// example.org with alice (also called info) and bob, who may keep 2,000 octets.
 async fn town() -> Town {
+    town_with_delay(Duration::ZERO).await
+}
+
+async fn town_with_delay(delay: Duration) -> Town {
     let store = Store::temporary().unwrap();
     let directory = Directory::open(store.clone(), DirectoryOptions::default()).await.unwrap();
     directory.add_domain(&"example.org".parse().unwrap()).await.unwrap();
@@ -32,7 +38,7 @@ async fn town() -> Town {
     bob.quota = Quota { octets: Some(2000), messages: None };
     let bob = directory.add_account(bob).await.unwrap().id;
     let host: Domain = "mx.example.org".parse().unwrap();
-    let limits = Limits { message_octets: 10_000, received_fields: 3 };
+    let limits = Limits { message_octets: 10_000, received_fields: 3, maildrop_delay: delay };
     let office = PostOffice::new(store.clone(), directory, host, limits);
     Town { office, store, alice, bob }
 }
@@ -70,7 +76,7 @@ impl Town {
     }
 
     async fn drop_of(&self, account: AccountId) -> Maildrop {
-        self.office.maildrop(account).await.unwrap()
+        self.office.maildrop(account, Instant::now()).await.unwrap()
     }
 }
 
@@ -208,7 +214,7 @@ async fn a_maildrop_is_a_locked_snapshot_from_which_quit_removes_all_or_none() {
         town.deliver(Role::Exchange, &["alice@example.org"], &format!("{LETTER}{n}\r\n")).await.unwrap();
     }
     let first = town.drop_of(town.alice).await;
-    assert!(matches!(town.office.maildrop(town.alice).await, Err(MaildropError::InUse)));
+    assert!(matches!(town.office.maildrop(town.alice, Instant::now()).await, Err(MaildropError::InUse)));
     town.deliver(Role::Exchange, &["alice@example.org"], LETTER).await.unwrap();
     assert_eq!(first.len(), 3, "delivery goes on, the snapshot stays");
     let ids: Vec<String> = (0..3).map(|index| first.unique_id(index).unwrap().to_string()).collect();
@@ -227,4 +233,16 @@ async fn a_maildrop_is_a_locked_snapshot_from_which_quit_removes_all_or_none() {
     assert_eq!(third.unique_id(0).unwrap().to_string(), ids[1]);
     assert!(text_of(&mut third, 0).await.ends_with("1\r\n"));
     assert_eq!(town.store.account(town.alice).await.unwrap().unwrap().messages, 2);
+}
+
+#[tokio::test]
+async fn a_maildrop_may_be_opened_again_when_its_delay_is_over() {
+    let town = town_with_delay(Duration::from_secs(60)).await;
+    let start = Instant::now();
+    let open = async |seconds| {
+        town.office.maildrop(town.alice, start + Duration::from_secs(seconds)).await.map(drop)
+    };
+    assert!(open(0).await.is_ok());
+    assert!(matches!(open(59).await, Err(MaildropError::TooSoon)));
+    assert!(open(60).await.is_ok(), "a refused try does not count");
 }

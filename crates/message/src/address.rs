@@ -185,22 +185,19 @@ impl Domain {
             return Domain::parse_literal(literal.strip_suffix(']').ok_or(InvalidAddress::Domain)?);
         }
         let text = text.strip_suffix('.').unwrap_or(text);
-        // RFC 5321 section 2.3.5 asks for letters, digits and hyphens; underscores are out there in host names.
-        let plausible = |label: &str| {
-            !label.is_empty()
-                && label.len() <= 63
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii())
-        };
-        if !text.split('.').all(plausible) {
+        if !is_plausible(text) {
             return Err(InvalidAddress::Domain);
         }
         if text.is_ascii() && !text.to_ascii_lowercase().split('.').any(|label| label.starts_with("xn--")) {
             return Ok(Domain::Name(text.to_ascii_lowercase()));
         }
         let (name, checked) = idna::domain_to_unicode(text);
-        checked.map_err(|_| InvalidAddress::Domain)?;
+        // Mapping makes new characters: a fullwidth `>` becomes one that ends a path.
+        let sound = |name: &str| name.len() <= DOMAIN_MAX && is_plausible(name);
+        let ascii = idna::domain_to_ascii(&name);
+        if checked.is_err() || !sound(&name) || !ascii.is_ok_and(|ascii| sound(&ascii)) {
+            return Err(InvalidAddress::Domain);
+        }
         Ok(Domain::Name(name))
     }
 
@@ -222,6 +219,18 @@ impl Domain {
             Domain::Literal(_) => self.to_string(),
         }
     }
+}
+
+/// Whether a text can be a domain name. RFC 5321 section 2.3.5 asks for letters, digits and hyphens; underscores are out
+/// there in host names.
+fn is_plausible(name: &str) -> bool {
+    name.split('.').all(|label| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii())
+    })
 }
 
 impl fmt::Display for Domain {
@@ -292,6 +301,11 @@ mod tests {
             ("a@", InvalidAddress::Domain),
             ("a@b..c", InvalidAddress::Domain),
             ("a@-b.c", InvalidAddress::Domain),
+            ("a@b\u{ff1e}c.example", InvalidAddress::Domain),
+            ("a@b\u{ff20}c.example", InvalidAddress::Domain),
+            ("a@b\u{3000}c.example", InvalidAddress::Domain),
+            ("a@xn--bcrse-xn--rle", InvalidAddress::Domain),
+            ("a@xn--xn---xexnxn--rln", InvalidAddress::Domain),
             ("a@[300.1.1.1]", InvalidAddress::Domain),
             ("a@[192.0.2.1", InvalidAddress::Domain),
             (&long_domain, InvalidAddress::DomainTooLong),

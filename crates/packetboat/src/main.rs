@@ -20,6 +20,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(commands::demo::DemoArgs),
+    Init(commands::init::InitArgs),
     Serve(commands::serve::ServeArgs),
 }
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Demo(args) => commands::demo::run(args),
+        Command::Init(args) => commands::init::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
     }
 }

@@ -131,7 +131,8 @@ impl Command {
 
     /// Appends the command and its CRLF, as a client sends it.
     ///
-    /// Control characters in arguments are left out, for they could only be there to smuggle another command.
+    /// Control characters in arguments are left out, for they could only be there to smuggle another command; a TAB
+    /// stays, as passwords may have one.
     pub fn encode(&self, out: &mut BytesMut) {
         match self {
             Command::User(name) => line(out, &["USER", name]),
@@ -171,7 +172,7 @@ fn line(out: &mut BytesMut, words: &[&str]) {
         if index > 0 {
             out.extend_from_slice(b" ");
         }
-        out.extend(word.bytes().filter(|octet| !octet.is_ascii_control()));
+        out.extend(word.bytes().filter(|octet| !octet.is_ascii_control() || *octet == b'\t'));
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -395,6 +396,14 @@ mod tests {
             command.encode(&mut out);
             assert_eq!(out, format!("{line}\r\n").as_bytes());
         }
+    }
+
+    #[test]
+    fn a_tab_in_a_password_is_sent_and_no_other_control() {
+        let mut out = BytesMut::new();
+        Command::Pass("a\tb\r\nDELE 1\0".into()).encode(&mut out);
+        assert_eq!(out, "PASS a\tbDELE 1\r\n");
+        assert_eq!(lenient("PASS a\tb"), Ok(Command::Pass("a\tb".into())));
     }
 
     #[test]

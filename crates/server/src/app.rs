@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use packetboat_account::credential::{Argon2Cost, HashingRules, InvalidCost};
-use packetboat_account::throttle::ThrottleRules;
-use packetboat_account::{Authenticator, AuthenticatorOptions, Directory, DirectoryError, DirectoryOptions};
+use packetboat_account::{Authenticator, Directory, DirectoryError};
 use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::InvalidAddress;
 use packetboat_smtp::server::Role;
-use packetboat_store::{OpenError, Options, Store};
+use packetboat_store::{OpenError, Store};
 
+use crate::accounts;
+use crate::admin::{self, AdminSocket};
 use crate::log;
-use crate::server::{Prepared, Server, StartError, prepare, runtime};
+use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
 use crate::session::{Counter, Pop3Service, SmtpService};
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
@@ -46,9 +46,6 @@ pub enum AppError {
     /// The hostname of the settings.
     #[error("hostname: {0}")]
     Hostname(InvalidAddress),
-    /// The cost of hashing of the settings.
-    #[error("auth: {0}")]
-    HashCost(#[from] InvalidCost),
     /// The log.
     #[error("log: {0}")]
     Log(#[from] tracing_subscriber::util::TryInitError),
@@ -63,14 +60,16 @@ pub enum AppError {
 impl App {
     /// Opens the store and what stands on it. The store belongs to this process until [`App::close`].
     pub async fn open(settings: &Settings) -> Result<App, AppError> {
-        let mut options = Options::new(settings.general.data.join("store"));
-        options.disk_floor = settings.store.disk_floor.0;
-        options.grace = settings.store.keep_deleted;
-        let store = Store::open(options)?;
-        let directory = Directory::open(store.clone(), directory_options(&settings.auth)?).await?;
-        let authenticator = Authenticator::new(directory.clone(), authenticator_options(&settings.auth))?;
+        let store = Store::open(accounts::store_options(settings))?;
+        let directory = Directory::open(store.clone(), accounts::directory_options(settings)).await?;
+        let options = accounts::authenticator_options(settings);
+        let authenticator = Authenticator::new(directory.clone(), options)?;
         let hostname = settings.general.hostname.parse().map_err(AppError::Hostname)?;
-        let limits = Limits { message_octets: settings.limits.message_size.0, ..Limits::default() };
+        let limits = Limits {
+            message_octets: settings.limits.message_size.0,
+            maildrop_delay: settings.pop3.login_delay,
+            ..Limits::default()
+        };
         let office = PostOffice::new(store.clone(), directory.clone(), hostname, limits);
         Ok(App { store, directory, authenticator, office })
     }
@@ -134,8 +133,11 @@ where
         shutdown.enter(Phase::Stopping);
         reason
     });
+    let admin = listen_for_commands(&app, server.context());
     ready(&app, &ports).await?;
     server.run().await?;
+    // A command that was begun is finished.
+    admin.await;
     let failed = failure.is_finished();
     if !failed {
         failure.abort();
@@ -145,20 +147,26 @@ where
     Err(AppError::StoreFailed(failure.await.unwrap_or_default()))
 }
 
-fn directory_options(auth: &settings::Auth) -> Result<DirectoryOptions, AppError> {
-    let memory_kib = u32::try_from(auth.hash_memory.0 / 1024).unwrap_or(u32::MAX);
-    let hashing = HashingRules {
-        cost: Argon2Cost::new(memory_kib, auth.hash_passes, 1)?,
-        at_once: auth.hashes_at_a_time as usize,
-        ..HashingRules::default()
+/// Serves the admin socket. What it gives waits until the last command is served.
+fn listen_for_commands(app: &App, context: &Context) -> impl Future<Output = ()> + use<> {
+    let path = context.settings.admin_socket();
+    let serving = match AdminSocket::bind(&path) {
+        Ok(socket) => {
+            let running = Some(Arc::new(context.clone()) as Arc<dyn admin::Running>);
+            let directory = app.directory.clone();
+            Some(tokio::spawn(socket.serve(admin::Context { directory, running }, context.shutdown.signal())))
+        }
+        // Mail goes on without it.
+        Err(error) => {
+            tracing::error!(%error, "commands cannot reach this server");
+            None
+        }
     };
-    Ok(DirectoryOptions { hashing, ..DirectoryOptions::default() })
-}
-
-fn authenticator_options(auth: &settings::Auth) -> AuthenticatorOptions {
-    let throttle =
-        ThrottleRules { ban_after: auth.ban_after, ban_for: auth.ban_for, ..ThrottleRules::default() };
-    AuthenticatorOptions { throttle, remember_for: (!auth.cache.is_zero()).then_some(auth.cache) }
+    async {
+        if let Some(serving) = serving {
+            let _ = serving.await;
+        }
+    }
 }
 
 fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Config {

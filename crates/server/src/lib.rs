@@ -3,6 +3,8 @@
 //! Decisions do not live here. A session file carries an event of a conversation to the post office or the account
 //! that decides, and carries the verdict back.
 
+pub mod accounts;
+pub mod admin;
 pub mod app;
 pub mod conn;
 pub mod demo;
@@ -12,6 +14,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 mod outbox;
+pub mod presence;
 pub mod privilege;
 pub mod server;
 pub mod session;
@@ -20,3 +23,5 @@ pub mod shutdown;
 pub mod status;
 pub mod systemd;
 pub mod tls;
+
+pub use packetboat_message::{Address, Domain};

@@ -19,6 +19,7 @@ use crate::conn::Conn;
 use crate::drive::{End, Link, Pace, Summary, TlsRole};
 use crate::limits::{Admission, Admissions, Refusal};
 use crate::metrics::ServiceMetrics;
+use crate::presence::{Presence, Present};
 use crate::settings::{Listen, ListenAddress};
 use crate::shutdown::{Phase, ShutdownSignal};
 use crate::systemd::Passed;
@@ -58,6 +59,8 @@ pub struct Peer {
     pub id: u64,
     /// Its place among the connections; to be told when it has logged in.
     pub admission: Arc<Admission>,
+    /// Its name on the list of who is connected; to be told as whom it has logged in.
+    pub present: Arc<Present>,
 }
 
 impl Peer {
@@ -236,6 +239,8 @@ pub struct Door {
     pub implicit_tls: bool,
     /// Who may come in.
     pub admissions: Arc<Admissions>,
+    /// Who is connected.
+    pub presence: Arc<Presence>,
     /// How fast peers must be.
     pub pace: Arc<Pace>,
     /// What is counted.
@@ -354,7 +359,8 @@ fn welcome(accepted: Accepted, service: &'static str, door: &Door) {
         pace: Arc::clone(&door.pace),
         shutdown: door.shutdown.clone(),
     };
-    let peer = Peer { remote, local, service, id, admission: Arc::clone(&admission) };
+    let present = Arc::new(door.presence.enter(id, service, remote));
+    let peer = Peer { remote, local, service, id, admission: Arc::clone(&admission), present };
     tracing::debug!(connection = id, service, %peer, "connection");
     let serving = door.service.serve(link, peer);
     tokio::spawn(attend(serving, admission, door.metrics.clone(), service, id, remote));

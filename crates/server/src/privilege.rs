@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use nix::unistd::{self, User};
@@ -53,6 +53,20 @@ pub fn identity(user: Option<&str>) -> Result<Option<Identity>, PrivilegeError> 
         return Err(PrivilegeError::NotRoot(name.to_owned()));
     }
     Ok(Some(Identity(user)))
+}
+
+/// Whose a file or directory is, if root has to become somebody else to be its owner.
+pub fn owner_of(path: &Path) -> Result<Option<Identity>, PrivilegeError> {
+    let owner = match fs::metadata(path) {
+        Ok(metadata) => unistd::Uid::from_raw(metadata.uid()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !is_root() || owner.is_root() {
+        return Ok(None);
+    }
+    let found = User::from_uid(owner).map_err(io::Error::from)?;
+    found.map(|user| Some(Identity(user))).ok_or_else(|| PrivilegeError::UnknownUser(owner.to_string()))
 }
 
 /// Whether this process could do anything.

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 
 use crate::drive::Pace;
@@ -31,6 +32,7 @@ use crate::limits::Admissions;
 use crate::listen::{self, BindError, Bound, Door, Service};
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
+use crate::presence::Presence;
 use crate::privilege::{self, PrivilegeError};
 use crate::settings::{Limits, Settings, TlsVersion};
 use crate::shutdown::{Phase, Shutdown};
@@ -206,6 +208,23 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The way to end the server: [`Phase::Stopping`].
     pub shutdown: Arc<Shutdown>,
+    /// Who is connected.
+    pub presence: Arc<Presence>,
+    /// The way to have settings and certificates read again.
+    reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+}
+
+/// What came of reading settings and certificates again: what is wrong with them.
+type Reloaded = Result<(), String>;
+
+impl Context {
+    /// Reads settings and certificates again. What is wrong changes nothing, and is told.
+    pub async fn reload(&self) -> Result<(), String> {
+        let (sender, reloaded) = oneshot::channel();
+        let not_now = |_| "the server is stopping".to_owned();
+        self.reloads.send(sender).await.map_err(|_| not_now(()))?;
+        reloaded.await.unwrap_or_else(|_| Err(not_now(())))
+    }
 }
 
 /// Takes new settings.
@@ -220,6 +239,7 @@ pub struct Server {
     reloaders: Vec<Reload>,
     admissions: Arc<Admissions>,
     log: Option<LogHandle>,
+    reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
 }
 
 impl fmt::Debug for Server {
@@ -237,14 +257,23 @@ impl Server {
         metrics.show_certificates(Arc::clone(&certificates));
         let shutdown = Arc::new(Shutdown::new());
         let status = Status::new(Arc::clone(&metrics), shutdown.signal());
+        let (ask, reloads) = mpsc::channel(1);
         let mut server = Server {
             admissions: Admissions::new(&settings.limits),
-            context: Context { settings: Arc::new(settings), certificates, metrics, shutdown },
+            context: Context {
+                settings: Arc::new(settings),
+                certificates,
+                metrics,
+                shutdown,
+                presence: Arc::default(),
+                reloads: ask,
+            },
             source,
             bound,
             services: HashMap::new(),
             reloaders: Vec::new(),
             log,
+            reloads,
         };
         server.add("metrics", Arc::new(status));
         server
@@ -282,7 +311,14 @@ impl Server {
                 () = &mut stopping => break,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload().await,
+                _ = hangup.recv() => {
+                    // Said in the log.
+                    let _ = self.reload().await;
+                }
+                Some(asked) = self.reloads.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = asked.send(self.reload().await);
+                }
                 _ = certificates.tick() => self.look_at_certificates().await,
                 () = tick(&mut watchdog) => systemd::notify(Notice::Alive),
             }
@@ -317,6 +353,7 @@ impl Server {
                 certificates: (!is_status).then(|| Arc::clone(&self.context.certificates)),
                 implicit_tls: matches!(name, "submissions" | "pop3s"),
                 admissions: Arc::clone(if is_status { &status_admissions } else { &self.admissions }),
+                presence: Arc::clone(&self.context.presence),
                 pace: Arc::clone(&pace),
                 metrics: self.context.metrics.service(name),
                 shutdown: self.context.shutdown.signal(),
@@ -346,19 +383,35 @@ impl Server {
     }
 
     /// Reads settings and certificates again. What is wrong changes nothing.
-    async fn reload(&self) {
+    async fn reload(&self) -> Reloaded {
         systemd::notify(Notice::Reloading);
-        if let Some(file) = self.source.clone() {
-            match tokio::task::spawn_blocking(move || Settings::load(&file)).await {
-                Ok(Ok(settings)) => self.apply(&settings),
-                Ok(Err(error)) => tracing::error!(%error, "the settings are wrong; the old ones stay"),
-                Err(error) => tracing::error!(%error, "reading the settings"),
-            }
-        }
+        let settings = self.reload_settings().await;
         let certificates = Arc::clone(&self.context.certificates);
         let reloaded = tokio::task::spawn_blocking(move || certificates.reload()).await;
-        report_reload(reloaded.ok());
+        let certificates = reloaded.map_err(|error| error.to_string());
+        let certificates = certificates.and_then(|reloaded| {
+            let told = reloaded.as_ref().map(|_| ()).map_err(|error| format!("certificate: {error}"));
+            report_reload(Some(reloaded));
+            told
+        });
         systemd::notify(Notice::Ready);
+        settings.and(certificates)
+    }
+
+    async fn reload_settings(&self) -> Reloaded {
+        let Some(file) = self.source.clone() else { return Ok(()) };
+        let loaded = tokio::task::spawn_blocking(move || Settings::load(&file)).await;
+        let loaded = loaded.map_err(|error| error.to_string());
+        match loaded.and_then(|loaded| loaded.map_err(|error| error.to_string())) {
+            Ok(settings) => {
+                self.apply(&settings);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(error, "the settings are wrong; the old ones stay");
+                Err(error)
+            }
+        }
     }
 
     fn apply(&self, settings: &Settings) {

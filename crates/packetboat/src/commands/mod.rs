@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod demo;
+pub(crate) mod init;
 pub(crate) mod serve;
 
 use std::fmt::Display;
@@ -12,6 +13,10 @@ pub(crate) mod sysexits {
     pub(crate) const USAGE: u8 = 64;
     /// Something needed is not there or does not work.
     pub(crate) const UNAVAILABLE: u8 = 69;
+    /// A file cannot be written.
+    pub(crate) const CANNOT_CREATE: u8 = 73;
+    /// Reading or writing went wrong.
+    pub(crate) const IO: u8 = 74;
     /// The settings are wrong.
     pub(crate) const CONFIG: u8 = 78;
 }

@@ -264,7 +264,9 @@ impl Session for Client {
             if matches!(self.state, State::Ready) && !self.stopping {
                 self.send_requests();
             }
-            if self.output.len() >= OUTPUT_PIECE || !self.advance() {
+            // Who is about to leave does not listen to what nobody asked for.
+            let leaving = self.stopping && !self.owed();
+            if self.output.len() >= OUTPUT_PIECE || leaving || !self.advance() {
                 break;
             }
             self.last_activity = Some(now);

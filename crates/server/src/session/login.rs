@@ -118,6 +118,7 @@ impl Login {
         let (connection, peer, service) = (self.peer.id, &self.peer, self.service);
         self.count("ok");
         self.peer.admission.logged_in();
+        self.peer.present.logged_in(&identity.login.to_string());
         tracing::info!(connection, %peer, %service, login = %identity.login, how, "logged in");
         Ok(identity)
     }

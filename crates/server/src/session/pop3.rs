@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use packetboat_account::{Denied, Identity, Service};
@@ -116,12 +117,13 @@ impl Pop3 {
 
     async fn open_maildrop(&mut self, session: &mut Server) {
         let Some(identity) = &self.identity else { return session.refuse(Refusal::Temporary) };
-        match self.counter.office.maildrop(identity.account).await {
+        match self.counter.office.maildrop(identity.account, Instant::now()).await {
             Ok(maildrop) => {
                 session.maildrop(maildrop.sizes().collect());
                 self.maildrop = Some(Box::new(maildrop));
             }
             Err(MaildropError::InUse) => session.refuse(Refusal::InUse),
+            Err(MaildropError::TooSoon) => session.refuse(Refusal::LoginDelay),
             Err(MaildropError::Unavailable(error)) => {
                 tracing::error!(connection = self.peer.id, error, "a maildrop could not be opened");
                 session.refuse(Refusal::Temporary);

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use example::{example, reference};
 pub use keys::{Auth, Certificate, General, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
 pub use problem::{Problem, SettingsError};
-pub use value::{Expire, ListenAddress, LogFormat, Size, Strictness, TlsVersion};
+pub use value::{Expire, ListenAddress, LogFormat, NotASize, Size, Strictness, TlsVersion};
 
 /// All settings, checked, with paths that hold wherever the process stands.
 #[derive(Debug, Clone, Default)]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -83,7 +84,8 @@ impl Value for PathBuf {
 pub struct Size(pub u64);
 
 impl Size {
-    const UNITS: [(&'static str, u64); 7] = [
+    /// The first that fits is written; those behind "B" are only read.
+    const UNITS: [(&'static str, u64); 10] = [
         ("GiB", 1 << 30),
         ("MiB", 1 << 20),
         ("KiB", 1 << 10),
@@ -91,6 +93,9 @@ impl Size {
         ("MB", 1_000_000),
         ("KB", 1000),
         ("B", 1),
+        ("G", 1 << 30),
+        ("M", 1 << 20),
+        ("K", 1 << 10),
     ];
 }
 
@@ -102,6 +107,25 @@ impl fmt::Display for Size {
     }
 }
 
+impl FromStr for Size {
+    type Err = NotASize;
+
+    fn from_str(text: &str) -> Result<Size, NotASize> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let unit = unit.trim();
+        let same = |(name, _): &&(&str, u64)| name.eq_ignore_ascii_case(unit);
+        let bytes = if unit.is_empty() { 1 } else { Size::UNITS.iter().find(same).ok_or(NotASize)?.1 };
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(bytes)).map(Size).ok_or(NotASize)
+    }
+}
+
+/// A text that is no amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {}", Size::KIND)]
+pub struct NotASize;
+
 impl Value for Size {
     const KIND: &'static str = "a size such as \"50 MiB\" (B, KB, KiB, MB, MiB, GB, GiB)";
 
@@ -109,13 +133,7 @@ impl Value for Size {
         if value.is_integer() {
             return integer(value).map(Size);
         }
-        let text = value.as_str()?.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let unit = unit.trim();
-        let same = |(name, _): &&(&str, u64)| name.eq_ignore_ascii_case(unit);
-        let bytes = if unit.is_empty() { 1 } else { Size::UNITS.iter().find(same)?.1 };
-        number.parse::<u64>().ok()?.checked_mul(bytes).map(Size)
+        value.as_str()?.parse().ok()
     }
 
     fn write(&self) -> String {

@@ -84,6 +84,11 @@ impl Message {
         self.body == Body::Asked
     }
 
+    /// Whether it is the server's turn. What a server says in the middle of a message is read when that is complete.
+    pub(super) fn listens(&self) -> bool {
+        !self.expected.is_empty() || !matches!(self.body, Body::Open | Body::Asked)
+    }
+
     pub(super) fn stage(&self) -> Stage {
         match self.expected.front() {
             Some(Expected::Mail) => Stage::Mail,

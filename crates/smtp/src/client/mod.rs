@@ -166,13 +166,14 @@ impl Client {
     }
 
     fn fail(&mut self, error: Error) {
-        match &error {
-            // A server that still listens is told that we go.
-            Error::Refused { reply, .. } if reply.code() == reply::CLOSING_CODE => self.output.clear(),
-            Error::Refused { .. } | Error::TlsNotOffered | Error::NoMechanism | Error::Login(_) => {
-                self.command("QUIT");
-            }
-            _ => self.output.clear(),
+        // A server that still listens is told that we go.
+        let listens = match &error {
+            Error::Refused { reply, .. } => reply.code() != reply::CLOSING_CODE,
+            Error::TlsNotOffered | Error::NoMechanism | Error::Login(_) => true,
+            _ => false,
+        };
+        if listens {
+            self.command("QUIT");
         }
         self.events.push_back(Event::Failed(error));
         self.state = State::Closing;
@@ -211,8 +212,13 @@ impl Client {
             State::Message(message) if message.asks() => return Turn::Starved,
             State::Message(_) => {
                 self.write_message();
-                if !self.events.is_empty() || !matches!(self.state, State::Message(_)) {
-                    return Turn::Again;
+                match &self.state {
+                    State::Message(message) if self.events.is_empty() => {
+                        if !message.listens() {
+                            return Turn::Starved;
+                        }
+                    }
+                    _ => return Turn::Again,
                 }
             }
             _ => {}

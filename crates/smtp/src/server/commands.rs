@@ -123,15 +123,10 @@ impl Server {
         }
     }
 
-    /// What has to come before mail, if it has not.
-    fn must_come_first(&self) -> Option<Reply> {
+    /// TLS or a login, where they have to come before anything of substance, and have not.
+    fn security_must_come_first(&self) -> Option<Reply> {
         if self.config.tls_required && self.tls.is_none() {
             Some(reply::tls_required())
-        } else if self.hello.is_none() {
-            Some(reply::bad_sequence(match self.config.role {
-                Role::Lmtp => "Say LHLO first",
-                Role::Exchange | Role::Submission => "Say EHLO or HELO first",
-            }))
         } else if self.config.auth.required && !self.flags.authenticated {
             Some(reply::authentication_required())
         } else {
@@ -139,12 +134,21 @@ impl Server {
         }
     }
 
+    /// The right answer to a command that is out of place: what has to come first, before `otherwise`.
+    fn out_of_place(&self, otherwise: &'static str) -> Reply {
+        match self.security_must_come_first() {
+            // A client that has not introduced itself does not know yet how to log in.
+            Some(reply) if self.hello.is_some() || (self.config.tls_required && self.tls.is_none()) => reply,
+            _ if self.hello.is_some() => reply::bad_sequence(otherwise),
+            _ if self.config.role == Role::Lmtp => reply::bad_sequence("Say LHLO first"),
+            _ => reply::bad_sequence("Say EHLO or HELO first"),
+        }
+    }
+
     fn mail(&mut self, sender: Sender) -> Turn {
         let limits = &self.config.limits;
-        if let Some(reply) = self.must_come_first() {
-            self.complain(&reply);
-        } else if self.transaction.is_some() {
-            self.complain(&reply::bad_sequence("A transaction is open, finish it or say RSET"));
+        if self.hello.is_none() || self.security_must_come_first().is_some() || self.transaction.is_some() {
+            self.complain(&self.out_of_place("A transaction is open, finish it or say RSET"));
         } else if self.counts.messages >= limits.messages {
             self.say_last(&reply::too_many_messages(), Closed::Limit);
         } else if sender.size.is_some_and(|size| size > limits.message_size) {
@@ -166,7 +170,7 @@ impl Server {
 
     fn rcpt(&mut self, recipient: Recipient, needs_utf8: bool) -> Turn {
         let Some(transaction) = &mut self.transaction else {
-            self.complain(&reply::bad_sequence("Say MAIL first"));
+            self.complain(&self.out_of_place("Say MAIL first"));
             return Turn::Again;
         };
         if transaction.chunked {
@@ -211,7 +215,7 @@ impl Server {
     /// Whether there is anybody to send a message to.
     pub(super) fn body_may_start(&self) -> Result<(), Reply> {
         match &self.transaction {
-            None => Err(reply::bad_sequence("Say MAIL and RCPT first")),
+            None => Err(self.out_of_place("Say MAIL and RCPT first")),
             Some(transaction) if transaction.accepted > 0 => Ok(()),
             // "must return a 503 [...] if there are no successful RCPT commands" (RFC 2033 section 4.2).
             Some(transaction) if transaction.some_refused && self.config.role != Role::Lmtp => {
@@ -223,7 +227,9 @@ impl Server {
 
     fn verify(&mut self, name: String) -> Turn {
         self.idle();
-        if let Some(reply) = self.must_come_first() {
+        // "can be used at any time during a session, or without previously initializing a session" (RFC 5321
+        // section 4.1.4), so no EHLO is asked for.
+        if let Some(reply) = self.security_must_come_first() {
             self.complain(&reply);
         } else if !self.config.verify {
             self.say(&reply::cannot_verify());
@@ -236,7 +242,7 @@ impl Server {
 
     fn expand(&mut self, name: String) -> Turn {
         self.idle();
-        if let Some(reply) = self.must_come_first() {
+        if let Some(reply) = self.security_must_come_first() {
             self.complain(&reply);
         } else if !self.config.expand {
             self.complain(&reply::not_implemented());

@@ -1,0 +1,62 @@
+//! From settings to the directory, the log-ins and the store they stand on: the same for the server and for commands.
+
+use std::time::Duration;
+
+use packetboat_account::credential::{Argon2Cost, HashingRules};
+use packetboat_account::throttle::ThrottleRules;
+use packetboat_account::{AuthenticatorOptions, DirectoryOptions};
+
+use crate::admin::{AdminError, ErrorKind};
+use crate::privilege::{self, PrivilegeError};
+use crate::settings::Settings;
+
+/// How the directory behaves.
+pub fn directory_options(settings: &Settings) -> DirectoryOptions {
+    let auth = &settings.auth;
+    let memory_kib = u32::try_from(auth.hash_memory.0 / 1024).unwrap_or(u32::MAX);
+    let hashing = HashingRules {
+        // The ranges of the settings leave nothing that Argon2 does not know.
+        cost: Argon2Cost::new(memory_kib, auth.hash_passes, 1).unwrap_or_default(),
+        at_once: usize::try_from(auth.hashes_at_a_time).unwrap_or(1),
+        ..HashingRules::default()
+    };
+    DirectoryOptions { hashing, ..DirectoryOptions::default() }
+}
+
+/// How log-ins are checked.
+pub fn authenticator_options(settings: &Settings) -> AuthenticatorOptions {
+    let auth = &settings.auth;
+    AuthenticatorOptions {
+        throttle: ThrottleRules {
+            ban_after: auth.ban_after,
+            ban_for: auth.ban_for,
+            ..ThrottleRules::default()
+        },
+        remember_for: Some(auth.cache).filter(|time| *time > Duration::ZERO),
+    }
+}
+
+/// How the store is opened.
+pub fn store_options(settings: &Settings) -> packetboat_store::Options {
+    packetboat_store::Options {
+        disk_floor: settings.store.disk_floor.0,
+        grace: settings.store.keep_deleted,
+        ..packetboat_store::Options::new(settings.general.data.join("store"))
+    }
+}
+
+/// Makes the data directory where there is none, and becomes the user whose it is.
+pub(crate) fn become_owner(settings: &Settings) -> Result<(), AdminError> {
+    let denied = |error: PrivilegeError| AdminError::new(ErrorKind::Denied, error.to_string());
+    let data = &settings.general.data;
+    let identity = match privilege::identity(settings.general.user.as_deref()).map_err(denied)? {
+        Some(identity) => Some(identity),
+        None => privilege::owner_of(data).map_err(denied)?,
+    };
+    privilege::make_data_directory(data, identity.as_ref())
+        .map_err(|error| AdminError::new(ErrorKind::Io, format!("{}: {error}", data.display())))?;
+    match identity {
+        Some(identity) => privilege::drop_to(Some(&identity)).map_err(denied),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,293 @@
+//! Carrying out a request.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use packetboat_account::{self as account, Directory, DirectoryError, DomainInfo, NewAccount};
+use packetboat_message::{Address, Domain as DomainName};
+use tokio::sync::mpsc;
+
+use super::error::{AdminError, ErrorKind};
+use super::item::{Account, AppPassword, Connection, Domain, Done, Item, QuotaUse, Secret};
+use super::request::{AccountRequest, DomainRequest, NewPassword, Password, Request, ServerRequest};
+
+/// Entries read from the store at a time.
+const PAGE: usize = 256;
+
+/// What requests are carried out on.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The directory.
+    pub directory: Directory,
+    /// The server, where one runs.
+    pub running: Option<Arc<dyn Running>>,
+}
+
+/// What only a running server can do.
+pub trait Running: Send + Sync + std::fmt::Debug {
+    /// Who is connected.
+    fn connections(&self) -> Vec<Connection>;
+    /// The numbers in the text format of Prometheus.
+    fn metrics(&self) -> String;
+    /// Reads settings and certificates anew; the error says what is wrong with them, and nothing has changed then.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+    /// Begins to stop.
+    fn stop(&self);
+}
+
+/// Where the answers go. Full, it holds the request up; gone, it ends it.
+#[derive(Debug)]
+pub struct Items(pub mpsc::Sender<Item>);
+
+impl Items {
+    async fn tell(&self, item: Item) -> Result<(), AdminError> {
+        self.0
+            .send(item)
+            .await
+            .map_err(|_| AdminError::new(ErrorKind::Io, "whoever asked does not listen any more"))
+    }
+
+    async fn done(&self, done: &str, what: Option<String>) -> Result<(), AdminError> {
+        self.tell(Item::Done(Done { done: done.to_owned(), what })).await
+    }
+}
+
+/// Carries out a request.
+pub async fn execute(request: Request, context: &Context, items: &Items) -> Result<(), AdminError> {
+    match request {
+        Request::Domain(request) => domain(request, &context.directory, items).await,
+        Request::Account(request) => account(request, &context.directory, items).await,
+        Request::Server(request) => match &context.running {
+            Some(running) => server(request, running.as_ref(), items).await,
+            None => Err(AdminError::new(
+                ErrorKind::Unavailable,
+                "the server is not running; start it with `packetboat serve`",
+            )),
+        },
+    }
+}
+
+async fn domain(request: DomainRequest, directory: &Directory, items: &Items) -> Result<(), AdminError> {
+    match request {
+        DomainRequest::Add { domain } => {
+            let info = directory.add_domain(&domain_name(&domain)?).await?;
+            items.tell(domain_item(directory, info)?).await
+        }
+        DomainRequest::List => {
+            let mut after = None;
+            loop {
+                let page = directory.domains(after.as_ref(), PAGE).await?;
+                let Some(last) = page.last() else { return Ok(()) };
+                after = Some(last.name.clone());
+                for info in page {
+                    items.tell(domain_item(directory, info)?).await?;
+                }
+            }
+        }
+        DomainRequest::Remove { domain } => {
+            let name = domain_name(&domain)?;
+            directory.remove_domain(&name).await?;
+            items.done("domain removed", Some(name.to_string())).await
+        }
+        DomainRequest::Postmaster { domain, account } => {
+            let name = domain_name(&domain)?;
+            let account = directory.account_named(&account)?;
+            directory.set_postmaster(&name, account.id).await?;
+            items.done("postmaster set", Some(account.login.to_string())).await
+        }
+    }
+}
+
+async fn account(request: AccountRequest, directory: &Directory, items: &Items) -> Result<(), AdminError> {
+    use AccountRequest as R;
+    match request {
+        R::Add { login, aliases, name, password, quota } => {
+            let login = new_login(directory, &login)?;
+            let aliases = aliases.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
+            let password = match password {
+                Some(password) => Some(directory.prepare_password(password.into()).await?),
+                None => None,
+            };
+            let added = directory.add_account(NewAccount { login, aliases, name, password, quota }).await?;
+            items.tell(account_item(directory, &added).await?).await
+        }
+        R::List { domain } => {
+            let domain = domain.as_deref().map(domain_name).transpose()?;
+            list(directory, domain.as_ref(), items).await
+        }
+        R::Show { account } => show(directory, &account, items).await,
+        R::Password { account, password } => {
+            let id = directory.account_named(&account)?.id;
+            directory.set_password(id, password.into()).await?;
+            show(directory, &account, items).await
+        }
+        R::Remove { account } => {
+            let account = directory.account_named(&account)?;
+            directory.remove_account(account.id).await?;
+            items.done("account removed", Some(account.login.to_string())).await
+        }
+        R::Disable { account, disabled } => {
+            directory.set_disabled(directory.account_named(&account)?.id, disabled).await?;
+            show(directory, &account, items).await
+        }
+        R::Name { account, name } => {
+            directory.set_name(directory.account_named(&account)?.id, name).await?;
+            show(directory, &account, items).await
+        }
+        R::Quota { account, quota } => {
+            directory.set_quota(directory.account_named(&account)?.id, quota).await?;
+            show(directory, &account, items).await
+        }
+        R::AddAddress { account, address: text } => {
+            directory.add_address(directory.account_named(&account)?.id, &address(&text)?).await?;
+            show(directory, &account, items).await
+        }
+        R::RemoveAddress { account, address: text } => {
+            directory.remove_address(directory.account_named(&account)?.id, &address(&text)?).await?;
+            show(directory, &account, items).await
+        }
+        R::AddAppPassword { account, name, services } => {
+            let account = directory.account_named(&account)?;
+            let password = directory.add_app_password(account.id, &name, services).await?;
+            let account = account.login.to_string();
+            items.tell(Item::Secret(Secret { account, name: Some(name), password: Password(password) })).await
+        }
+        R::AppPasswords { account } => {
+            let account = directory.account_named(&account)?;
+            for info in directory.credentials(account.id)?.app_passwords {
+                items
+                    .tell(Item::AppPassword(AppPassword { account: account.login.to_string(), info }))
+                    .await?;
+            }
+            Ok(())
+        }
+        R::RevokeAppPassword { account, name } => {
+            directory.revoke_app_password(directory.account_named(&account)?.id, &name).await?;
+            items.done("app password revoked", Some(name)).await
+        }
+        R::GenerateApopSecret { account } => {
+            let account = directory.account_named(&account)?;
+            let password = Password(directory.generate_shared_secret(account.id).await?);
+            items
+                .tell(Item::Secret(Secret { account: account.login.to_string(), name: None, password }))
+                .await
+        }
+        R::ApopSecret { account, secret } => {
+            let id = directory.account_named(&account)?.id;
+            directory.set_shared_secret(id, secret.map(|Password(secret)| secret)).await?;
+            show(directory, &account, items).await
+        }
+    }
+}
+
+async fn server(request: ServerRequest, running: &dyn Running, items: &Items) -> Result<(), AdminError> {
+    match request {
+        ServerRequest::Connections => {
+            for connection in running.connections() {
+                items.tell(Item::Connection(connection)).await?;
+            }
+            Ok(())
+        }
+        ServerRequest::Metrics => {
+            for line in running.metrics().lines() {
+                items.tell(Item::Metric(line.to_owned())).await?;
+            }
+            Ok(())
+        }
+        ServerRequest::Reload => match running.reload().await {
+            Ok(()) => items.done("reloaded", None).await,
+            Err(message) => Err(AdminError::new(ErrorKind::Config, message)),
+        },
+        ServerRequest::Stop => {
+            running.stop();
+            items.done("stopping", None).await
+        }
+    }
+}
+
+async fn list(directory: &Directory, domain: Option<&DomainName>, items: &Items) -> Result<(), AdminError> {
+    if let Some(domain) = domain
+        && !directory.is_local(domain)?
+    {
+        return Err(DirectoryError::NoSuchDomain(domain.clone()).into());
+    }
+    let mut after = None;
+    loop {
+        let page = directory.accounts(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
+        for account in &page {
+            if domain.is_some_and(|domain| account.addresses.iter().all(|address| address.domain() != domain))
+            {
+                continue;
+            }
+            match account_item(directory, account).await {
+                Ok(item) => items.tell(item).await?,
+                // Removed since the page was read.
+                Err(AdminError { kind: ErrorKind::NoUser, .. }) => (),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+async fn show(directory: &Directory, account: &str, items: &Items) -> Result<(), AdminError> {
+    let account = directory.account_named(account)?;
+    items.tell(account_item(directory, &account).await?).await
+}
+
+async fn account_item(directory: &Directory, account: &account::Account) -> Result<Item, AdminError> {
+    let usage = directory.usage(account.id).await?;
+    let credentials = directory.credentials(account.id)?;
+    Ok(Item::Account(Account {
+        login: account.login.to_string(),
+        id: account.id.0,
+        name: account.name.clone(),
+        addresses: account.addresses.iter().map(ToString::to_string).collect(),
+        disabled: account.disabled,
+        octets: QuotaUse { used: usage.octets, limit: usage.quota.octets },
+        messages: QuotaUse { used: usage.messages, limit: usage.quota.messages },
+        password: credentials.password,
+        apop: credentials.shared_secret,
+        app_passwords: credentials.app_passwords.into_iter().map(|app| app.name).collect(),
+        created_at: account.created_at,
+    }))
+}
+
+fn domain_item(directory: &Directory, info: DomainInfo) -> Result<Item, AdminError> {
+    let postmaster = match info.postmaster.map(|id| directory.account(id)) {
+        Some(Ok(account)) => Some(account.login.to_string()),
+        Some(Err(DirectoryError::NoSuchAccountId(_))) | None => None,
+        Some(Err(error)) => return Err(error.into()),
+    };
+    Ok(Item::Domain(Domain { domain: info.name.to_string(), postmaster, created_at: info.created_at }))
+}
+
+fn domain_name(text: &str) -> Result<DomainName, AdminError> {
+    DomainName::parse(text).map_err(|_| {
+        AdminError::new(ErrorKind::Data, format!("'{text}' is not a domain name, such as example.org"))
+    })
+}
+
+fn address(text: &str) -> Result<Address, AdminError> {
+    Address::parse(text)
+        .map_err(|error| AdminError::new(ErrorKind::Data, format!("'{text}' is not an address: {error}")))
+}
+
+/// The login name of an account to be, in full or without the domain where that is clear.
+fn new_login(directory: &Directory, text: &str) -> Result<Address, AdminError> {
+    match directory.login_address(text) {
+        Some(address) => Ok(address),
+        None if text.contains('@') => address(text),
+        None => Err(DirectoryError::WhichDomain(text.to_owned()).into()),
+    }
+}
+
+impl From<NewPassword> for account::NewPassword {
+    fn from(password: NewPassword) -> account::NewPassword {
+        match password {
+            NewPassword::Plain(Password(password)) => account::NewPassword::Plain(password),
+            NewPassword::Hash(Password(hash)) => account::NewPassword::Hash(hash.expose().clone()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What requests are answered with. In JSON these are what `--json` prints, one object a line, so their fields stay.
+
+use std::net::IpAddr;
+
+use packetboat_account::credential::AppPasswordInfo;
+use serde::{Deserialize, Serialize};
+
+use super::request::Password;
+
+/// One thing told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Item {
+    /// A domain.
+    Domain(Domain),
+    /// An account.
+    Account(Account),
+    /// An app password, without its text.
+    AppPassword(AppPassword),
+    /// A secret just made.
+    Secret(Secret),
+    /// A connection that stands.
+    Connection(Connection),
+    /// Numbers in the text format of Prometheus, line by line.
+    Metric(String),
+    /// Something is done that has nothing to show.
+    Done(Done),
+}
+
+/// A domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its name.
+    pub domain: String,
+    /// Login name of who gets its mail for `postmaster`.
+    pub postmaster: Option<String>,
+    /// When it was added.
+    pub created_at: jiff::Timestamp,
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Login name.
+    pub login: String,
+    /// Its number.
+    pub id: u64,
+    /// How people call it.
+    pub name: Option<String>,
+    /// All its addresses, the primary one first.
+    pub addresses: Vec<String>,
+    /// Whether nobody may log in.
+    pub disabled: bool,
+    /// Octets it has and may have.
+    pub octets: QuotaUse,
+    /// Messages it has and may have.
+    pub messages: QuotaUse,
+    /// Whether it has a password.
+    pub password: bool,
+    /// Whether it has a secret for APOP.
+    pub apop: bool,
+    /// Names of its app passwords.
+    pub app_passwords: Vec<String>,
+    /// When it was made.
+    pub created_at: jiff::Timestamp,
+}
+
+/// How much there is and may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaUse {
+    /// How much there is.
+    pub used: u64,
+    /// How much there may be; `None`: no limit.
+    pub limit: Option<u64>,
+}
+
+/// An app password, without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppPassword {
+    /// Login name of its account.
+    pub account: String,
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub info: AppPasswordInfo,
+}
+
+/// A secret just made, which cannot be had again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Login name of its account.
+    pub account: String,
+    /// Name of the app password, if it is one.
+    pub name: Option<String>,
+    /// Its text.
+    pub password: Password,
+}
+
+/// A connection that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// The number that log lines have.
+    pub connection: u64,
+    /// Such as `smtp` or `pop3s`.
+    pub service: String,
+    /// Where it comes from; `None`: from this machine, over a local socket.
+    pub peer: Option<IpAddr>,
+    /// Login name of who is logged in.
+    pub login: Option<String>,
+    /// Since when.
+    pub since: jiff::Timestamp,
+}
+
+/// Something is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What, in a word.
+    pub done: String,
+    /// With what or whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+}

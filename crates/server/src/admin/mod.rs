@@ -1,0 +1,31 @@
+//! Managing the server: domains, accounts, and what runs.
+//!
+//! A [`Request`] is carried out by [`execute`], the same code in two places: in the server, for whoever connects to its
+//! local socket, or in the command itself, when no server runs and the command opens the store. An [`Office`] is
+//! whichever of the two there is.
+//!
+//! On the socket, both ways, each line is a JSON value of at most [`LINE_MAX`] octets. The client sends a request; the
+//! server answers with any number of lines `{"item":…}` and one last line, `"done"` or `{"failed":{"kind":…,"message":…}}`.
+//! Then the client may send the next request. The socket has mode 0600, and the server speaks only to its own user and
+//! to root, so what the file system lets through by mistake is stopped all the same.
+
+mod error;
+mod execute;
+mod item;
+mod line;
+mod listen;
+mod office;
+mod request;
+mod running;
+
+pub use packetboat_account::{Quota, Service};
+
+pub use error::{AdminError, ErrorKind};
+pub use execute::{Context, Items, Running, execute};
+pub use item::{Account, AppPassword, Connection, Domain, Done, Item, QuotaUse, Secret};
+pub use listen::{AdminSocket, SocketError};
+pub use office::Office;
+pub use request::{AccountRequest, DomainRequest, NewPassword, Password, Request, ServerRequest};
+
+/// Octets of a line at most: what the largest account takes, with room to spare.
+pub const LINE_MAX: usize = 256 * 1024;

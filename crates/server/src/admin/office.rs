@@ -1,0 +1,130 @@
+//! A command's way to the directory: through the running server, or by itself.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use packetboat_account::Directory;
+use packetboat_store::{OpenError, Store};
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use super::error::{AdminError, ErrorKind};
+use super::execute::{Context, Items, execute};
+use super::item::Item;
+use super::line::{self, Answer};
+use super::request::Request;
+use crate::accounts;
+use crate::settings::Settings;
+
+/// Where requests go.
+#[derive(Debug)]
+pub struct Office(Way);
+
+#[derive(Debug)]
+enum Way {
+    /// To the server that runs.
+    Server { stream: BufReader<UnixStream>, path: PathBuf },
+    /// Nowhere: this process has the store.
+    Here(Box<Context>),
+}
+
+impl Office {
+    /// Connects to the server, or opens the store when none runs.
+    ///
+    /// Started by root, the process becomes the user whose store it is, so that it leaves no files that the server
+    /// cannot open. So call this before there are threads.
+    pub async fn open(settings: &Settings) -> Result<Office, AdminError> {
+        let path = settings.admin_socket();
+        let connected = UnixStream::connect(&path).await;
+        match connected.map_err(|error| (error.kind(), error)) {
+            Ok(stream) => return Ok(Office(Way::Server { stream: BufReader::new(stream), path })),
+            // Nobody listens: there is no socket, or a server that was killed left it.
+            Err((io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, _)) => {}
+            Err((io::ErrorKind::PermissionDenied, _)) => return Err(not_permitted(&path)),
+            Err((_, error)) => {
+                return Err(AdminError::new(ErrorKind::Io, format!("{}: {error}", path.display())));
+            }
+        }
+        accounts::become_owner(settings)?;
+        let store = Store::open(accounts::store_options(settings)).map_err(|error| match error {
+            OpenError::InUse { pid, .. } => AdminError::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "process {pid} has the store but does not listen at {}; a server that is just starting or stopping \
+                     does so in a moment",
+                    path.display()
+                ),
+            ),
+            error => error.into(),
+        })?;
+        let directory = Directory::open(store, accounts::directory_options(settings)).await?;
+        Ok(Office(Way::Here(Box::new(Context { directory, running: None }))))
+    }
+
+    /// Requests go to this directory.
+    pub fn here(directory: Directory) -> Office {
+        Office(Way::Here(Box::new(Context { directory, running: None })))
+    }
+
+    /// Whether a server answers.
+    pub fn is_server(&self) -> bool {
+        matches!(self.0, Way::Server { .. })
+    }
+
+    /// Has a request carried out, and hands over each item as it comes.
+    pub async fn ask(&mut self, request: Request, each: impl FnMut(Item)) -> Result<(), AdminError> {
+        match &mut self.0 {
+            Way::Server { stream, path } => ask_server(stream, request, each).await.unwrap_or_else(|error| {
+                Err(AdminError::new(ErrorKind::Io, format!("{}: {error}", path.display())))
+            }),
+            Way::Here(context) => ask_here(context, request, each).await,
+        }
+    }
+
+    /// Closes the store, if it is open here.
+    pub async fn close(self) {
+        if let Way::Here(context) = self.0 {
+            context.directory.store().stop().await;
+        }
+    }
+}
+
+async fn ask_server(
+    stream: &mut BufReader<UnixStream>,
+    request: Request,
+    mut each: impl FnMut(Item),
+) -> io::Result<Result<(), AdminError>> {
+    line::write(stream.get_mut(), &request).await?;
+    loop {
+        match line::read(stream).await? {
+            Some(Answer::Item(item)) => each(item),
+            Some(Answer::Done) => return Ok(Ok(())),
+            Some(Answer::Failed(error)) => return Ok(Err(error)),
+            None => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server hung up before it was done",
+                ));
+            }
+        }
+    }
+}
+
+async fn ask_here(context: &Context, request: Request, mut each: impl FnMut(Item)) -> Result<(), AdminError> {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let items = Items(sender);
+    let work = async move { execute(request, context, &items).await };
+    let show = async move {
+        while let Some(item) = receiver.recv().await {
+            each(item);
+        }
+    };
+    tokio::join!(work, show).0
+}
+
+fn not_permitted(path: &Path) -> AdminError {
+    let message =
+        format!("{}: not permitted; run the command as the server's user or as root", path.display());
+    AdminError::new(ErrorKind::Denied, message)
+}

@@ -1,0 +1,206 @@
+//! What can be asked for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use packetboat_account::{Quota, Service};
+use packetboat_wire::Secret;
+use serde::{Deserialize, Serialize};
+
+/// Something to be done. Accounts are named by login name, domains and addresses as people write them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// With a domain.
+    Domain(DomainRequest),
+    /// With an account.
+    Account(AccountRequest),
+    /// With the running server.
+    Server(ServerRequest),
+}
+
+/// Something to be done with a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainRequest {
+    /// Take mail for it from now on.
+    Add {
+        /// Its name.
+        domain: String,
+    },
+    /// Tell all there are.
+    List,
+    /// Take mail for it no longer.
+    Remove {
+        /// Its name.
+        domain: String,
+    },
+    /// Say who gets its mail for `postmaster`.
+    Postmaster {
+        /// Its name.
+        domain: String,
+        /// Who.
+        account: String,
+    },
+}
+
+/// Something to be done with an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountRequest {
+    /// Make one.
+    Add {
+        /// Primary address and login name.
+        login: String,
+        /// Further addresses.
+        aliases: Vec<String>,
+        /// How people call it.
+        name: Option<String>,
+        /// What it logs in with, if with anything yet.
+        password: Option<NewPassword>,
+        /// Its limits.
+        quota: Quota,
+    },
+    /// Tell all there are.
+    List {
+        /// Only those with an address in this domain.
+        domain: Option<String>,
+    },
+    /// Tell all about one.
+    Show {
+        /// Which.
+        account: String,
+    },
+    /// Give it another password.
+    Password {
+        /// Which.
+        account: String,
+        /// The new one.
+        password: NewPassword,
+    },
+    /// Remove it with all its mail.
+    Remove {
+        /// Which.
+        account: String,
+    },
+    /// Let nobody log in, or let them again.
+    Disable {
+        /// Which.
+        account: String,
+        /// Whether nobody may.
+        disabled: bool,
+    },
+    /// Set or clear how people call it.
+    Name {
+        /// Which.
+        account: String,
+        /// The name.
+        name: Option<String>,
+    },
+    /// Set its limits.
+    Quota {
+        /// Which.
+        account: String,
+        /// The limits.
+        quota: Quota,
+    },
+    /// Give it one more address.
+    AddAddress {
+        /// Which account.
+        account: String,
+        /// Which address.
+        address: String,
+    },
+    /// Take an address from it.
+    RemoveAddress {
+        /// Which account.
+        account: String,
+        /// Which address.
+        address: String,
+    },
+    /// Make an app password.
+    AddAppPassword {
+        /// Whose.
+        account: String,
+        /// Its name.
+        name: String,
+        /// What it is good for; `None`: everything.
+        services: Option<BTreeSet<Service>>,
+    },
+    /// Tell its app passwords.
+    AppPasswords {
+        /// Whose.
+        account: String,
+    },
+    /// Make an app password useless.
+    RevokeAppPassword {
+        /// Whose.
+        account: String,
+        /// Its name.
+        name: String,
+    },
+    /// Make a secret for APOP and tell it.
+    GenerateApopSecret {
+        /// Whose.
+        account: String,
+    },
+    /// Set the secret for APOP, or be without one.
+    ApopSecret {
+        /// Whose.
+        account: String,
+        /// The secret.
+        secret: Option<Password>,
+    },
+}
+
+/// Something to be done with the running server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerRequest {
+    /// Tell who is connected.
+    Connections,
+    /// Tell the numbers that Prometheus reads.
+    Metrics,
+    /// Read the settings and certificates anew.
+    Reload,
+    /// Finish the work in hand and end.
+    Stop,
+}
+
+/// A password to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewPassword {
+    /// As its owner will type it.
+    Plain(Password),
+    /// Its hash from another system.
+    Hash(Password),
+}
+
+/// A secret on its way to the server. It travels over a local socket that nobody else can open.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub Secret<String>);
+
+impl From<String> for Password {
+    fn from(text: String) -> Password {
+        Password(Secret::new(text))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Password, D::Error> {
+        String::deserialize(deserializer).map(|text| Password(Secret::new(text)))
+    }
+}
