@@ -5,6 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use packetboat_server::admin::ServerRequest;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,9 +20,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Account(commands::account::AccountArgs),
     Demo(commands::demo::DemoArgs),
+    Domain(commands::domain::DomainArgs),
     Init(commands::init::InitArgs),
+    /// Have the running server read its settings and certificates again
+    Reload(commands::control::ControlArgs),
     Serve(commands::serve::ServeArgs),
+    /// Show what the running server has counted, as Prometheus reads it
+    Stats(commands::control::ControlArgs),
+    /// Have the running server finish the work in hand and end
+    Stop(commands::control::ControlArgs),
+    /// Show who is connected to the running server
+    Who(commands::control::ControlArgs),
 }
 
 fn main() -> ExitCode {
@@ -35,8 +46,14 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
+        Command::Account(args) => commands::account::run(args),
         Command::Demo(args) => commands::demo::run(args),
+        Command::Domain(args) => commands::domain::run(args),
         Command::Init(args) => commands::init::run(&args),
+        Command::Reload(args) => commands::control::run(&args, ServerRequest::Reload),
         Command::Serve(args) => commands::serve::run(&args),
+        Command::Stats(args) => commands::control::run(&args, ServerRequest::Metrics),
+        Command::Stop(args) => commands::control::run(&args, ServerRequest::Stop),
+        Command::Who(args) => commands::control::run(&args, ServerRequest::Connections),
     }
 }

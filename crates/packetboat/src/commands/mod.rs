@@ -1,7 +1,11 @@
 //! One file per command.
 
+pub(crate) mod account;
+pub(crate) mod control;
 pub(crate) mod demo;
+pub(crate) mod domain;
 pub(crate) mod init;
+mod manage;
 pub(crate) mod serve;
 
 use std::fmt::Display;

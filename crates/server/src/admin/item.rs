@@ -79,7 +79,7 @@ pub struct QuotaUse {
 pub struct AppPassword {
     /// Login name of its account.
     pub account: String,
-    /// What is kept of it.
+    /// Name, services and age.
     #[serde(flatten)]
     pub info: AppPasswordInfo,
 }

@@ -19,6 +19,12 @@ pub enum Request {
     Server(ServerRequest),
 }
 
+impl From<AccountRequest> for Request {
+    fn from(request: AccountRequest) -> Request {
+        Request::Account(request)
+    }
+}
+
 /// Something to be done with a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,0 +1,268 @@
+//! The commands that manage accounts, run as people and scripts run them: with a server and without.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_packetboat");
+
+/// A directory that goes with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Dir {
+        let path = std::env::temp_dir().join(format!("packetboat-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Dir(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whose store the commands manage.
+struct Desk {
+    data: PathBuf,
+}
+
+impl Desk {
+    fn run(&self, command: &str, input: &str) -> Output {
+        let mut child = Command::new(PROGRAM)
+            .args(command.split(' '))
+            .arg("--data")
+            .arg(&self.data)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// What a command that succeeds prints.
+    fn says(&self, command: &str, input: &str) -> String {
+        let output = self.run(command, input);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {} {errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The objects that a command that succeeds prints with --json.
+    fn json(&self, command: &str) -> Vec<Value> {
+        let text = self.says(&format!("{command} --json"), "");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Exit code and message of a command that fails.
+    fn fails(&self, command: &str, input: &str) -> (i32, String) {
+        let output = self.run(command, input);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+/// Everything that can be done with accounts, whoever carries it out.
+fn manage(desk: &Desk) {
+    assert_eq!(desk.says("domain add Example.ORG", ""), "domain example.org added\n");
+    let add = "account add alice@example.org --password-stdin --alias a@example.org --quota 5GiB";
+    assert_eq!(desk.says(add, "correct horse\r\n"), "account alice@example.org added\n");
+    desk.says("account add bob@example.org --no-password", "");
+    let hash = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+    desk.says("account passwd bob@example.org --hash-stdin", hash);
+
+    let list = desk.json("account list --domain example.org");
+    let logins: Vec<&str> = list.iter().map(|it| it["login"].as_str().unwrap()).collect();
+    assert_eq!(logins, ["alice@example.org", "bob@example.org"]);
+    assert_eq!(list[0]["octets"]["limit"], 5_u64 << 30);
+    assert_eq!(list[0]["addresses"], serde_json::json!(["alice@example.org", "a@example.org"]));
+    let shown = desk.says("account show alice@example.org", "");
+    assert!(shown.contains("keeps          0 B of 5.0 GiB, 0 messages"), "{shown}");
+
+    desk.says("account quota alice@example.org --messages 10", "");
+    let quota = desk.json("account quota alice@example.org --size none").remove(0);
+    assert_eq!((&quota["octets"]["limit"], &quota["messages"]["limit"]), (&Value::Null, &10.into()));
+    desk.says("account address add bob@example.org robert@example.org", "");
+    desk.says("account address remove alice@example.org a@example.org", "");
+    desk.says("account disable bob@example.org", "");
+    assert!(desk.says("account list", "").lines().any(|row| row.ends_with(" disabled")));
+    desk.says("account enable bob@example.org", "");
+
+    let phone = desk.json("account app-password add alice@example.org phone --for imap,pop3").remove(0);
+    assert_eq!(phone["password"].as_str().unwrap().len(), 23);
+    let listed = desk.json("account app-password list alice@example.org").remove(0);
+    assert_eq!(
+        (&listed["name"], &listed["services"]),
+        (&"phone".into(), &serde_json::json!(["pop3", "imap"]))
+    );
+    desk.says("account app-password revoke alice@example.org phone", "");
+    assert_eq!(desk.says("account apop alice@example.org", "").trim_end().len(), 23);
+    desk.says("account apop alice@example.org --stdin", "tanstaaf\n");
+    desk.says("account apop alice@example.org --remove", "");
+    desk.says("domain postmaster example.org bob@example.org", "");
+    let domain = desk.json("domain list").into_iter().find(|it| it["domain"] == "example.org").unwrap();
+    assert_eq!(domain["postmaster"], "bob@example.org");
+
+    for (code, command, input, message) in [
+        (64, "account show", "", "required arguments were not provided"),
+        (64, "account remove alice@example.org", "", "say --yes"),
+        (
+            64,
+            "account app-password add alice@example.org x --for telnet",
+            "",
+            "no service is called 'telnet'",
+        ),
+        (65, "account add alice@exa_mple..org --no-password", "", "not an address"),
+        (65, "account passwd alice@example.org --password-stdin", "\n", "the password is empty"),
+        (65, "account passwd alice@example.org --hash-stdin", "secret", "no password hash"),
+        (
+            67,
+            "account show carol@example.org",
+            "",
+            "no account carol@example.org here; `packetboat account list`",
+        ),
+        (67, "account passwd carol@example.org --password-stdin", "x", "no account carol@example.org"),
+        (67, "account app-password revoke alice@example.org tablet", "", "no app password called 'tablet'"),
+        (
+            68,
+            "account add alice@example.net --no-password",
+            "",
+            "add it with `packetboat domain add example.net`",
+        ),
+        (68, "domain remove example.net", "", "no domain example.net here"),
+        (73, "account add robert@example.org --no-password", "", "belongs to bob@example.org already"),
+        (73, "domain remove example.org", "", "still has addresses"),
+    ] {
+        let (found, said) = desk.fails(command, input);
+        assert!(found == code && said.contains(message), "{command}: {found} {said}");
+    }
+    let failure = desk.run("account show carol@example.org --json", "");
+    let failure: Value = serde_json::from_slice(&failure.stdout).unwrap();
+    assert_eq!(failure["error"]["kind"], "no-user");
+
+    desk.says("account remove alice@example.org --yes", "");
+    desk.says("account remove bob@example.org -y", "");
+    desk.says("domain remove example.org", "");
+}
+
+#[test]
+fn accounts_are_managed_without_a_server() {
+    let dir = Dir::new("alone");
+    let desk = Desk { data: dir.0.join("data") };
+    manage(&desk);
+    for command in ["who", "stats", "reload", "stop"] {
+        let (code, said) = desk.fails(command, "");
+        assert!(code == 69 && said.contains("start it with `packetboat serve`"), "{command}: {code} {said}");
+    }
+    let (code, said) = desk.fails("account list --config /nonexistent", "");
+    assert_eq!((code, said.as_str()), (0, ""), "--data goes first");
+    let missing =
+        Command::new(PROGRAM).args(["account", "list", "--config", "/nonexistent"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(78));
+}
+
+/// The demo, which is a whole server.
+struct Demo {
+    child: Child,
+    ready: Value,
+}
+
+impl Demo {
+    fn start(dir: &Path) -> Demo {
+        let mut child = Command::new(PROGRAM)
+            .args(["demo", "--json", "--log", "error", "--dir"])
+            .arg(dir)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Demo { child, ready: serde_json::from_str(&line).unwrap() }
+    }
+
+    fn pop3(&self) -> Pop3 {
+        let port = u16::try_from(self.ready["ports"]["pop3"].as_u64().unwrap()).unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut pop3 = Pop3(BufReader::new(stream));
+        assert!(pop3.line().starts_with("+OK"));
+        pop3
+    }
+
+    fn lets_in(&self, login: &str, password: &str) -> bool {
+        let mut pop3 = self.pop3();
+        pop3.ask(&format!("USER {login}"));
+        pop3.ask(&format!("PASS {password}")).starts_with("+OK")
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Pop3(BufReader<TcpStream>);
+
+impl Pop3 {
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        write!(self.0.get_mut(), "{command}\r\n").unwrap();
+        self.line()
+    }
+}
+
+#[test]
+fn accounts_are_managed_while_the_server_runs() {
+    let dir = Dir::new("served");
+    let mut demo = Demo::start(&dir.0);
+    let desk = Desk { data: dir.0.join("data") };
+    manage(&desk);
+
+    // What commands change holds for the next log-in.
+    desk.says("account add carol@demo.test --password-stdin", "first");
+    assert!(demo.lets_in("carol@demo.test", "first"));
+    desk.says("account passwd carol@demo.test --password-stdin", "second");
+    assert!(!demo.lets_in("carol@demo.test", "first"));
+    assert!(demo.lets_in("carol@demo.test", "second"));
+    desk.says("account disable carol", "");
+    assert!(!demo.lets_in("carol@demo.test", "second"));
+    desk.says("account enable carol", "");
+    let app = |services: &str| {
+        let command = format!("account app-password add carol {services} --for {services}");
+        desk.json(&command).remove(0)["password"].as_str().unwrap().to_owned()
+    };
+    assert!(demo.lets_in("carol@demo.test", &app("pop3")));
+    assert!(!demo.lets_in("carol@demo.test", &app("submission")));
+
+    let mut carol = demo.pop3();
+    carol.ask("USER carol@demo.test");
+    assert!(carol.ask("PASS second").starts_with("+OK"));
+    let who = desk.json("who");
+    let her = who.iter().find(|it| it["login"] == "carol@demo.test").unwrap();
+    assert_eq!((&her["service"], &her["peer"]), (&"pop3".into(), &"127.0.0.1".into()));
+    carol.ask("QUIT");
+    assert!(desk.says("stats", "").contains("packetboat_logins_total{service=\"pop3\",outcome=\"ok\"}"));
+    desk.says("reload", "");
+
+    desk.says("account remove carol --yes", "");
+    assert!(!demo.lets_in("carol@demo.test", "second"));
+    desk.says("stop", "");
+    assert!(demo.child.wait().unwrap().success());
+    // And the store is free for the command itself.
+    assert_eq!(desk.json("account list").len(), 2);
+}
