@@ -321,6 +321,33 @@ fn what_is_too_big_is_refused_on_both_sides() {
     }
 }
 
+#[test]
+fn what_never_ends_is_not_swallowed_for_ever() {
+    let mut config = server_config(Role::Exchange);
+    config.limits.message_size = 1000;
+    let mut server = Server::new(Arc::new(config));
+    let (now, piece, mut taken) = (Instant::now(), vec![b'x'; 1 << 20], 0);
+    let mut said = false;
+    let closed_after = loop {
+        match server.next(now) {
+            Step::Close => break taken,
+            Step::Wait { .. } if !said => {
+                server.receive(b"HELO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<one@example.org>\r\nDATA\r\n");
+                said = true;
+            }
+            Step::Wait { .. } => {
+                server.receive(&piece);
+                taken += piece.len() as u64;
+            }
+            Step::Event(_) if server.question_open() => server.accept(),
+            _ => {}
+        }
+        assert!(taken < 2 * server::SWALLOW_MAX);
+    };
+    assert!(closed_after > server::SWALLOW_MAX);
+    assert_eq!(server.closed(), Some(server::Closed::Limit));
+}
+
 /// What a client makes of line endings before DATA, by the book instead of by the state machine.
 fn mended(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -58,7 +58,6 @@ impl Client {
     pub(super) fn starttls(&mut self, reply: Reply) {
         let refused = matches!(reply.class(), ReplyClass::Transient | ReplyClass::Permanent);
         if reply.code() == 220 {
-            self.input.clear();
             self.state = State::Handshake { begun: false };
         } else if refused && self.config.tls == TlsPolicy::Opportunistic {
             self.authenticate();
@@ -89,7 +88,6 @@ impl Client {
                 let initial = if initial_fits { sasl.initial() } else { None };
                 let argument = match initial {
                     None => String::new(),
-                    Some(initial) if initial.expose().is_empty() => " =".to_owned(),
                     Some(initial) => format!(" {}", encode_base64(initial.expose())),
                 };
                 self.command(&format!("AUTH {}{argument}", mechanism.name()));

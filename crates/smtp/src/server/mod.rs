@@ -439,7 +439,6 @@ impl Session for Server {
             // TLS negotiation itself" (RFC 3207 section 4.2).
             self.state = State::Command;
             self.hello = None;
-            self.flags.authenticated = false;
         }
     }
 
