@@ -18,8 +18,11 @@ pub type Target = fn(&[u8]);
 /// Every target by its name, which is that of its file in `fuzz_targets/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", message::address),
+    ("compose", message::compose),
+    ("date", message::date),
     ("dot_read", wire::dot_read),
     ("dot_round_trip", wire::dot_round_trip),
+    ("header", message::header),
     ("line", wire::line),
     ("pop3_client", pop3::client),
     ("pop3_command", pop3::command),
