@@ -7,6 +7,9 @@
 //! A transaction is data ([`Tx`]): preconditions and operations. Many callers' transactions share one physical
 //! commit; a failed precondition rolls back only its own caller.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod contract;
 mod embedded;
 mod error;
 mod handle;

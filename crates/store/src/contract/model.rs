@@ -1,0 +1,485 @@
+//! Any sequence of transactions does what a plain model in memory does.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{Embedded, Place, body, content, run};
+use crate::tx::{AddMessage, BodySource, FlagChange, Op, OpResult, Receipt, Require, Tx, TxError, TxId};
+use crate::{AccountId, Flags, MailboxId, ModSeq, Store, Uid, UidValidity};
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Model {
+    entries: BTreeMap<String, (u64, Vec<u8>)>,
+    accounts: BTreeMap<u64, u64>,
+    /// By the order in which they were made.
+    mailboxes: BTreeMap<usize, Mailbox>,
+    made: usize,
+    receipts: BTreeMap<u128, Receipt>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Mailbox {
+    account: u64,
+    name: String,
+    uid_next: u32,
+    modseq: u64,
+    messages: BTreeMap<u32, Message>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Message {
+    modseq: u64,
+    flags: u32,
+    octets: Vec<u8>,
+}
+
+/// Operations that name mailboxes by the order in which they were made.
+#[derive(Debug, Clone)]
+enum Act {
+    Put(u8, u8),
+    Remove(u8),
+    CreateAccount(u64),
+    RemoveAccount(u64),
+    Create(u64, u8),
+    Rename(usize, u8),
+    RemoveMailbox(usize),
+    Add(usize, u8, u8),
+    Copy(usize, Vec<u8>, usize),
+    Flag(usize, Vec<u8>, FlagChange),
+    Expunge(usize, Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+enum Need {
+    Key(u8, Option<u64>),
+    Account(u64),
+    Mailbox(usize),
+    Room(u64, u64),
+}
+
+#[derive(Debug, Clone)]
+struct Change {
+    id: Option<u8>,
+    needs: Vec<Need>,
+    acts: Vec<Act>,
+    then: Then,
+}
+
+/// What happens after the transaction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Then {
+    Nothing,
+    Reopen,
+    Maintain,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let uids = || prop::collection::vec(1..12u8, 0..6);
+    let change = (0..3, 0..8u32).prop_map(|(how, flags)| match how {
+        0 => FlagChange::Add(Flags(flags)),
+        1 => FlagChange::Remove(Flags(flags)),
+        _ => FlagChange::Replace(Flags(flags)),
+    });
+    prop_oneof![
+        2 => (0..4u8, any::<u8>()).prop_map(|(key, value)| Act::Put(key, value)),
+        1 => (0..4u8).prop_map(Act::Remove),
+        1 => (1..4u64).prop_map(Act::CreateAccount),
+        1 => (3..5u64).prop_map(Act::RemoveAccount),
+        2 => (1..4u64, 0..4u8).prop_map(|(account, name)| Act::Create(account, name)),
+        1 => (0..6usize, 0..4u8).prop_map(|(mailbox, name)| Act::Rename(mailbox, name)),
+        1 => (2..6usize).prop_map(Act::RemoveMailbox),
+        6 => (0..6usize, any::<u8>(), 0..32u8).prop_map(|(mailbox, fill, flags)| Act::Add(mailbox, fill, flags)),
+        3 => (0..6usize, uids(), 0..6usize).prop_map(|(from, uids, to)| Act::Copy(from, uids, to)),
+        3 => (0..6usize, uids(), change).prop_map(|(mailbox, uids, change)| Act::Flag(mailbox, uids, change)),
+        3 => (0..6usize, uids()).prop_map(|(mailbox, uids)| Act::Expunge(mailbox, uids)),
+    ]
+}
+
+fn need() -> impl Strategy<Value = Need> {
+    prop_oneof![
+        (0..4u8, prop::option::of(1..4u64)).prop_map(|(key, version)| Need::Key(key, version)),
+        (1..4u64).prop_map(Need::Account),
+        (0..6usize).prop_map(Need::Mailbox),
+        (1..3u64, 0..3_000u64).prop_map(|(account, limit)| Need::Room(account, limit)),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let then = prop_oneof![20 => Just(Then::Nothing), 1 => Just(Then::Reopen), 1 => Just(Then::Maintain)];
+    let needs = prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(need(), 1..3)];
+    let id = prop_oneof![3 => Just(None), 1 => (0..6u8).prop_map(Some)];
+    (id, needs, prop::collection::vec(act(), 1..5), then).prop_map(|(id, needs, acts, then)| Change {
+        id,
+        needs,
+        acts,
+        then,
+    })
+}
+
+fn octets(fill: u8) -> Vec<u8> {
+    vec![fill; usize::from(fill) * 11]
+}
+
+fn uids(list: &[u8]) -> Vec<u32> {
+    let mut uids: Vec<u32> = list.iter().map(|uid| u32::from(*uid)).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    uids
+}
+
+/// A mailbox's number and validity are the backend's; here they are 0.
+fn blank() -> OpResult {
+    OpResult::Mailbox(MailboxId(0), UidValidity(0))
+}
+
+impl Model {
+    fn commit(&mut self, change: &Change) -> Result<Receipt, TxError> {
+        if let Some(receipt) = change.id.and_then(|id| self.receipts.get(&u128::from(id))) {
+            return Ok(receipt.clone());
+        }
+        for (index, need) in change.needs.iter().enumerate() {
+            let holds = match need {
+                Need::Key(key, version) => {
+                    self.entries.get(&format!("k{key}")).map(|entry| entry.0) == *version
+                }
+                Need::Account(account) => self.accounts.contains_key(account),
+                Need::Mailbox(mailbox) => self.mailboxes.contains_key(mailbox),
+                Need::Room(account, limit) => {
+                    self.accounts.contains_key(account) && self.octets(*account) + 100 <= *limit
+                }
+            };
+            if !holds {
+                return Err(TxError::Failed(index));
+            }
+        }
+        let mut next = self.clone();
+        let mut results = Vec::new();
+        for (index, act) in change.acts.iter().enumerate() {
+            results.push(next.act(index, act)?);
+        }
+        let receipt = Receipt { results };
+        if let Some(id) = change.id {
+            next.receipts.insert(u128::from(id), receipt.clone());
+        }
+        *self = next;
+        Ok(receipt)
+    }
+
+    fn octets(&self, account: u64) -> u64 {
+        let mine = self.mailboxes.values().filter(|mailbox| mailbox.account == account);
+        mine.flat_map(|mailbox| mailbox.messages.values()).map(|message| message.octets.len() as u64).sum()
+    }
+
+    /// Takes the next number of a mailbox's account for a change in it.
+    fn bump(&mut self, mailbox: usize) -> Option<u64> {
+        let found = self.mailboxes.get_mut(&mailbox)?;
+        let modseq = self.accounts.get_mut(&found.account)?;
+        *modseq += 1;
+        found.modseq = *modseq;
+        Some(*modseq)
+    }
+
+    fn named(&self, account: u64, name: &str) -> bool {
+        self.mailboxes.values().any(|mailbox| mailbox.account == account && mailbox.name == name)
+    }
+
+    fn insert(&mut self, mailbox: usize, flags: u32, octets: Vec<u8>) -> Option<(u32, u64)> {
+        let modseq = self.bump(mailbox)?;
+        let found = self.mailboxes.get_mut(&mailbox)?;
+        let uid = found.uid_next;
+        found.uid_next += 1;
+        found.messages.insert(uid, Message { modseq, flags, octets });
+        Some((uid, modseq))
+    }
+
+    fn act(&mut self, index: usize, act: &Act) -> Result<OpResult, TxError> {
+        let gone = TxError::Gone(index);
+        match act {
+            Act::Put(key, value) => {
+                let entry = self.entries.entry(format!("k{key}")).or_default();
+                *entry = (entry.0 + 1, vec![*value]);
+                Ok(OpResult::Version(entry.0))
+            }
+            Act::Remove(key) => {
+                self.entries.remove(&format!("k{key}"));
+                Ok(OpResult::Done)
+            }
+            Act::CreateAccount(account) => match self.accounts.insert(*account, 0) {
+                None => Ok(OpResult::Done),
+                Some(_) => Err(TxError::Exists(index)),
+            },
+            Act::RemoveAccount(account) => {
+                self.accounts.remove(account).ok_or(gone)?;
+                self.mailboxes.retain(|_, mailbox| mailbox.account != *account);
+                Ok(OpResult::Done)
+            }
+            Act::Create(account, name) => {
+                let modseq = *self.accounts.get(account).ok_or(gone)? + 1;
+                let name = format!("n{name}");
+                if self.named(*account, &name) {
+                    return Err(TxError::Exists(index));
+                }
+                self.accounts.insert(*account, modseq);
+                let mailbox =
+                    Mailbox { account: *account, name, uid_next: 1, modseq, messages: BTreeMap::new() };
+                self.mailboxes.insert(self.made, mailbox);
+                self.made += 1;
+                Ok(blank())
+            }
+            Act::Rename(mailbox, name) => {
+                let name = format!("n{name}");
+                let account = self.mailboxes.get(mailbox).ok_or(gone)?.account;
+                if self.named(account, &name) {
+                    return Err(TxError::Exists(index));
+                }
+                self.bump(*mailbox);
+                self.mailboxes.entry(*mailbox).and_modify(|mailbox| mailbox.name = name);
+                Ok(blank())
+            }
+            Act::RemoveMailbox(mailbox) => {
+                self.bump(*mailbox).ok_or(gone)?;
+                self.mailboxes.remove(mailbox);
+                Ok(OpResult::Done)
+            }
+            Act::Add(mailbox, fill, flags) => {
+                let octets = [b"p", &octets(*fill)[..]].concat();
+                let (uid, modseq) = self.insert(*mailbox, u32::from(*flags), octets).ok_or(gone)?;
+                Ok(OpResult::Added(Uid(uid), ModSeq(modseq)))
+            }
+            Act::Copy(from, list, to) => {
+                let source = self.mailboxes.get(from).ok_or(gone.clone())?.messages.clone();
+                if !self.mailboxes.contains_key(to) {
+                    return Err(gone);
+                }
+                let mut pairs = Vec::new();
+                for uid in uids(list) {
+                    let Some(message) = source.get(&uid) else { continue };
+                    let added = self.insert(*to, message.flags, message.octets.clone());
+                    pairs.extend(added.map(|(to, _)| (Uid(uid), Uid(to))));
+                }
+                Ok(OpResult::Copied(pairs))
+            }
+            Act::Flag(mailbox, list, change) => {
+                let found = self.mailboxes.get(mailbox).ok_or(gone)?;
+                let mut changed = Vec::new();
+                for uid in uids(list) {
+                    let Some(message) = found.messages.get(&uid) else { continue };
+                    let flags = match change {
+                        FlagChange::Add(flags) => message.flags | flags.0,
+                        FlagChange::Remove(flags) => message.flags & !flags.0,
+                        FlagChange::Replace(flags) => flags.0,
+                    };
+                    if flags != message.flags {
+                        changed.push((uid, flags));
+                    }
+                }
+                let modseq = self.changed(*mailbox, changed.is_empty());
+                let found = self.mailboxes.entry(*mailbox);
+                found.and_modify(|mailbox| {
+                    for (uid, flags) in &changed {
+                        mailbox.messages.entry(*uid).and_modify(|message| {
+                            message.flags = *flags;
+                            message.modseq = modseq;
+                        });
+                    }
+                });
+                Ok(OpResult::Changed(changed.iter().map(|(uid, _)| Uid(*uid)).collect(), ModSeq(modseq)))
+            }
+            Act::Expunge(mailbox, list) => {
+                let found = self.mailboxes.get_mut(mailbox).ok_or(gone)?;
+                let uids: Vec<u32> =
+                    uids(list).into_iter().filter(|uid| found.messages.remove(uid).is_some()).collect();
+                let modseq = self.changed(*mailbox, uids.is_empty());
+                Ok(OpResult::Changed(uids.into_iter().map(Uid).collect(), ModSeq(modseq)))
+            }
+        }
+    }
+
+    fn changed(&mut self, mailbox: usize, nothing: bool) -> u64 {
+        if nothing {
+            let account = self.mailboxes[&mailbox].account;
+            return self.accounts[&account];
+        }
+        self.bump(mailbox).unwrap_or_default()
+    }
+
+    /// All that can be read of the store is what the model holds.
+    async fn compare(&self, store: &Store, numbers: &[MailboxId]) {
+        let entries = store.scan("", None, 100).await.unwrap();
+        let entries: BTreeMap<_, _> =
+            entries.into_iter().map(|entry| (entry.key, (entry.version, entry.value))).collect();
+        assert_eq!(entries, self.entries);
+        for (key, (version, value)) in &self.entries {
+            let entry = store.get(key).unwrap().unwrap();
+            assert_eq!((entry.version, &entry.value), (*version, value));
+        }
+        for account in 1..5 {
+            let row = store.account(AccountId(account)).await.unwrap();
+            assert_eq!(
+                row.map(|row| row.modseq.0),
+                self.accounts.get(&account).copied(),
+                "account {account}"
+            );
+            let mine = || self.mailboxes.values().filter(|mailbox| mailbox.account == account);
+            if let Some(row) = row {
+                assert_eq!(row.used_octets, self.octets(account));
+                assert_eq!(row.messages, mine().map(|mailbox| mailbox.messages.len() as u64).sum::<u64>());
+            }
+            let mut names: Vec<_> = mine().map(|mailbox| mailbox.name.clone()).collect();
+            names.sort();
+            let rows = store.mailboxes(AccountId(account)).await.unwrap();
+            assert_eq!(rows.into_iter().map(|row| row.name).collect::<Vec<_>>(), names);
+        }
+        for (index, id) in numbers.iter().enumerate() {
+            let row = store.mailbox(*id).await.unwrap();
+            let Some(mailbox) = self.mailboxes.get(&index) else {
+                assert_eq!(row, None);
+                continue;
+            };
+            let row = row.unwrap();
+            assert_eq!(
+                (row.account.0, &row.name, row.uid_next.0, row.highest_modseq.0),
+                (mailbox.account, &mailbox.name, mailbox.uid_next, mailbox.modseq)
+            );
+            let rows = store.messages(*id, None, 1_000).await.unwrap();
+            assert_eq!(rows.len(), mailbox.messages.len());
+            assert_eq!(
+                (row.messages as usize, row.octets),
+                (rows.len(), rows.iter().map(|row| row.size).sum())
+            );
+            for (row, (uid, message)) in rows.iter().zip(&mailbox.messages) {
+                assert_eq!((row.uid.0, row.modseq.0, row.flags.0), (*uid, message.modseq, message.flags));
+                assert!(content(store, *id, row.uid).await == message.octets, "content of {uid}");
+            }
+        }
+    }
+}
+
+/// The same change for the store.
+async fn translate(change: &Change, store: &Store, numbers: &[MailboxId]) -> (Tx, Vec<crate::NewBody>) {
+    let mut numbers = numbers.to_vec();
+    // A mailbox made in this transaction has the next number; its guess is right for a backend that counts, and
+    // wrong guesses name mailboxes that do not exist, as the model's do until then.
+    let mut next = numbers.last().map_or(1, |last| last.0 + 1);
+    let find = |numbers: &[MailboxId], index: usize| {
+        numbers.get(index).copied().unwrap_or(MailboxId(900 + index as u64))
+    };
+    let require = change.needs.iter().map(|need| match need {
+        Need::Key(key, version) => Require::KeyVersion { key: format!("k{key}"), version: *version },
+        Need::Account(account) => Require::Account(AccountId(*account)),
+        Need::Mailbox(mailbox) => Require::Mailbox(find(&numbers, *mailbox)),
+        Need::Room(account, limit) => {
+            Require::Room { account: AccountId(*account), octets: 100, limit: *limit }
+        }
+    });
+    let require = require.collect();
+    let mut bodies = Vec::new();
+    let mut ops = Vec::new();
+    let wide = |list: &[u8]| list.iter().map(|uid| Uid(u32::from(*uid))).collect::<Vec<_>>();
+    for act in &change.acts {
+        ops.push(match act {
+            Act::Put(key, value) => Op::Put { key: format!("k{key}"), value: vec![*value] },
+            Act::Remove(key) => Op::Remove { key: format!("k{key}") },
+            Act::CreateAccount(account) => Op::CreateAccount(AccountId(*account)),
+            Act::RemoveAccount(account) => Op::RemoveAccount(AccountId(*account)),
+            Act::Create(account, name) => {
+                numbers.push(MailboxId(next));
+                next += 1;
+                Op::CreateMailbox { account: AccountId(*account), name: format!("n{name}") }
+            }
+            Act::Rename(mailbox, name) => {
+                Op::RenameMailbox { mailbox: find(&numbers, *mailbox), name: format!("n{name}") }
+            }
+            Act::RemoveMailbox(mailbox) => Op::RemoveMailbox(find(&numbers, *mailbox)),
+            Act::Add(mailbox, fill, flags) => {
+                bodies.push(body(store, &octets(*fill)).await);
+                Op::AddMessage(AddMessage {
+                    mailbox: find(&numbers, *mailbox),
+                    body: BodySource::New(bodies.len() - 1),
+                    prefix: bytes::Bytes::from_static(b"p"),
+                    card: bytes::Bytes::new(),
+                    flags: Flags(u32::from(*flags)),
+                    received_at: 0,
+                })
+            }
+            Act::Copy(from, uids, to) => {
+                Op::Copy { from: find(&numbers, *from), uids: wide(uids), to: find(&numbers, *to) }
+            }
+            Act::Flag(mailbox, uids, change) => {
+                Op::SetFlags { mailbox: find(&numbers, *mailbox), uids: wide(uids), change: *change }
+            }
+            Act::Expunge(mailbox, uids) => {
+                Op::Expunge { mailbox: find(&numbers, *mailbox), uids: wide(uids) }
+            }
+        });
+    }
+    (Tx { id: change.id.map(|id| TxId(u128::from(id))), require, ops }, bodies)
+}
+
+async fn follow(place: &impl Place, changes: Vec<Change>) {
+    let mut store = place.open();
+    let mut model = Model::default();
+    let mut numbers = Vec::new();
+    let mut validity = 0;
+    for change in changes {
+        let (tx, bodies) = translate(&change, &store, &numbers).await;
+        let known = change.id.is_some_and(|id| model.receipts.contains_key(&u128::from(id)));
+        let made = model.made;
+        let expected = model.commit(&change);
+        let mut answer = store.commit(tx, bodies).await;
+        if let Ok(receipt) = &mut answer {
+            for (result, act) in receipt.results.iter_mut().zip(&change.acts) {
+                if let OpResult::Mailbox(id, UidValidity(given)) = result {
+                    if !known {
+                        assert!(*given > validity, "a validity that was there before");
+                        validity = *given;
+                        if let Act::Create(..) = act {
+                            numbers.push(*id);
+                        }
+                    }
+                    *result = blank();
+                }
+            }
+        }
+        assert_eq!(answer, expected, "{change:?}");
+        assert_eq!(numbers.len() - made.min(numbers.len()), model.made - made);
+        match change.then {
+            Then::Nothing => {}
+            Then::Reopen => {
+                model.compare(&store, &numbers).await;
+                store.stop().await;
+                store = place.open();
+            }
+            Then::Maintain => store.maintain().await,
+        }
+    }
+    model.compare(&store, &numbers).await;
+}
+
+fn cases() -> u32 {
+    if std::env::var_os("PACKETBOAT_LONG").is_some() { 500 } else { 12 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn embedded_does_what_the_model_does(changes in prop::collection::vec(change(), 1..60)) {
+        run(follow(&Embedded::new(), [start()].into_iter().chain(changes).collect()));
+    }
+}
+
+/// Two accounts with two mailboxes, so that most of what follows has something to work on.
+fn start() -> Change {
+    let acts = vec![
+        Act::CreateAccount(1),
+        Act::CreateAccount(2),
+        Act::Create(1, 0),
+        Act::Create(2, 0),
+        Act::Add(0, 9, 0),
+        Act::Add(1, 200, 0),
+        Act::Add(0, 90, 0),
+    ];
+    Change { id: None, needs: vec![], acts, then: Then::Nothing }
+}
