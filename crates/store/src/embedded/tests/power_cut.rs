@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::disk_sim::{Dice, DiskSim, Image, write_dir};
-use super::scene::{GRACE, Hand, Move, Step, commit, counters_are_true, dump, open, options, script};
+use super::scene::{
+    GRACE, Hand, Move, Step, commit, counters_are_true, dump, moving_script, open, options, script,
+};
 use crate::embedded::Embedded;
 use crate::embedded::disk::Disk;
 
@@ -136,8 +138,7 @@ const KINDS: &[&str] = &[
 ];
 
 /// Runs a sequence with a power cut at every step; tells how many were looked at, and at which kinds of steps.
-fn cut_everywhere(seed: u64, len: usize, sync: bool, images: usize) -> (usize, Vec<&'static str>) {
-    let steps = script(seed, len);
+fn cut_everywhere(seed: u64, steps: Vec<Step>, sync: bool, images: usize) -> (usize, Vec<&'static str>) {
     let states = expected(&steps);
     let dir = scratch();
     let hand = Hand::new();
@@ -211,7 +212,7 @@ fn rounds() -> u64 {
 fn what_was_answered_is_there_whatever_the_disk_did_with_the_rest() {
     let mut missed: BTreeSet<_> = KINDS.iter().copied().collect();
     for round in 0..rounds() {
-        let (images, missing) = cut_everywhere(1_000 + round, 60, false, 1);
+        let (images, missing) = cut_everywhere(round, script(1_000 + round, 60), false, 1);
         assert!(images > 300, "only {images} power cuts were looked at");
         missed.retain(|kind| missing.contains(kind));
     }
@@ -221,7 +222,15 @@ fn what_was_answered_is_there_whatever_the_disk_did_with_the_rest() {
 #[test]
 fn the_same_when_the_database_is_synced_too() {
     for round in 0..rounds() {
-        cut_everywhere(2_000 + round, 25, true, 1);
+        cut_everywhere(round, script(2_000 + round, 25), true, 1);
+    }
+}
+
+#[test]
+fn bodies_that_are_moved_are_never_without_a_place() {
+    for round in 0..rounds() {
+        let (_, missed) = cut_everywhere(round, moving_script(), false, 3);
+        assert!(!missed.contains(&"after Remove(\"segments"), "nothing was compacted");
     }
 }
 

@@ -164,6 +164,28 @@ pub(super) fn script(seed: u64, len: usize) -> Vec<Step> {
     steps
 }
 
+/// Small bodies between large ones, of which the large ones go: segments are compacted, twice, and what stays is moved.
+pub(super) fn moving_script() -> Vec<Step> {
+    let mut dice = Dice(4);
+    let setup = vec![
+        Op::CreateAccount(AccountId(1)),
+        Op::CreateMailbox { account: AccountId(1), name: "INBOX".into() },
+    ];
+    let mut steps = vec![Step::Commit(vec![Move { ops: setup, bodies: vec![] }])];
+    for round in 0..2u32 {
+        for _ in 0..5 {
+            let bodies = vec![octets(300, &mut dice), octets(19_000, &mut dice)];
+            let ops = vec![add(1, BodySource::New(0)), add(1, BodySource::New(1))];
+            steps.push(Step::Commit(vec![Move { ops, bodies }]));
+        }
+        let uids = (1..=5).map(|pair| Uid(round * 10 + pair * 2)).collect();
+        let ops = vec![Op::Expunge { mailbox: MailboxId(1), uids }];
+        steps.push(Step::Commit(vec![Move { ops, bodies: vec![] }]));
+        steps.push(Step::Maintain);
+    }
+    steps
+}
+
 /// Commits some moves at the same time, in their order.
 pub(super) async fn commit(store: &Embedded, moves: &[Move]) -> Vec<Result<crate::Receipt, crate::TxError>> {
     let mut ready = Vec::new();
