@@ -1,17 +1,18 @@
 //! The one handle everything else holds.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::embedded::Embedded;
 use crate::embedded::body::NewBody;
 use crate::embedded::disk::Disk;
 use crate::embedded::read::{self, MessageReader};
+use crate::embedded::{Embedded, backup, check};
 use crate::tx::{Receipt, Tx, TxError};
 use crate::{
-    AccountId, AccountRow, Entry, MailboxId, MailboxRow, MessageRow, ModSeq, OpenError, Options, ReadError,
-    Uid,
+    AccountId, AccountRow, Check, Copied, Entry, MailboxId, MailboxRow, MessageRow, ModSeq, OpenError,
+    Options, ReadError, Report, Uid,
 };
 
 /// A store. Clones are cheap and are the same store; when the last one goes, it closes.
@@ -165,6 +166,40 @@ impl Store {
     /// Returns, with the reason, when the store has failed and the process must end.
     pub async fn failed(&self) -> String {
         self.embedded().failed().await
+    }
+
+    /// Copies the store, while it works, into a directory that is empty or holds an earlier copy of it; of that, what
+    /// is still the same is not copied again.
+    ///
+    /// # Errors
+    /// When there is something else in the directory, or the disk fails; an earlier copy is then still whole.
+    pub async fn backup(&self, to: &Path) -> std::io::Result<Copied> {
+        self.embedded().backup(to).await
+    }
+
+    /// Makes a store in an empty directory from a copy made by [`Store::backup`]. Its mailboxes get new UIDVALIDITYs.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When the directory is not empty, or what is in the copy does not open.
+    pub fn restore(from: &Path, to: &Path) -> Result<Copied, OpenError> {
+        backup::restore(from, to)
+    }
+
+    /// Looks through a store that nobody has open, and repairs it when told so. Blocks.
+    ///
+    /// # Errors
+    /// When there is no store, or a process has it open. What is wrong with the store itself is in the report.
+    pub fn check(dir: &Path, how: Check) -> Result<Report, OpenError> {
+        check::check(dir, how)
+    }
+
+    /// Makes the database of a store that nobody has open again from its log, and checks the outcome. Blocks.
+    ///
+    /// # Errors
+    /// When there is no store, or a process has it open.
+    pub fn rebuild(dir: &Path) -> Result<Report, OpenError> {
+        check::rebuild(dir)
     }
 
     /// Reaps, compacts and trims now what is due; otherwise a background thread does so now and then.

@@ -7,6 +7,8 @@
 //! A transaction is data ([`Tx`]): preconditions and operations. Many callers' transactions share one physical
 //! commit; a failed precondition rolls back only its own caller.
 
+mod backup;
+mod check;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod contract;
@@ -17,6 +19,8 @@ mod options;
 mod rows;
 mod tx;
 
+pub use backup::Copied;
+pub use check::{Check, Outcome, Report};
 pub use embedded::body::NewBody;
 pub use embedded::read::MessageReader;
 pub use error::{BodyError, OpenError, ReadError};

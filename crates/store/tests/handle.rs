@@ -1,67 +1,13 @@
 //! The handle as its callers use it.
 #![allow(clippy::unwrap_used)]
 
-use bytes::Bytes;
+mod common;
+
+use common::{account_with_mailbox, add, body, content, octets, tx};
 use packetboat_store::{
-    AccountId, AddMessage, BodySource, FlagChange, Flags, MailboxId, ModSeq, NewBody, Op, OpResult, Options,
-    ReadError, Require, Store, Tx, TxError, TxId, Uid,
+    AccountId, BodySource, FlagChange, Flags, ModSeq, Op, OpResult, Options, ReadError, Require, Store, Tx,
+    TxError, TxId, Uid,
 };
-
-fn tx(ops: Vec<Op>) -> Tx {
-    Tx { id: None, require: Vec::new(), ops }
-}
-
-fn add(mailbox: MailboxId, body: BodySource, prefix: &'static str) -> Op {
-    Op::AddMessage(AddMessage {
-        mailbox,
-        body,
-        prefix: Bytes::from_static(prefix.as_bytes()),
-        card: Bytes::from_static(b"card"),
-        flags: Flags::NONE,
-        received_at: 1_000,
-    })
-}
-
-async fn body(store: &Store, octets: &[u8]) -> NewBody {
-    let mut body = store.new_body(None);
-    for chunk in octets.chunks(10_000) {
-        body.write(Bytes::copy_from_slice(chunk)).await.unwrap();
-    }
-    body
-}
-
-async fn account_with_mailbox(store: &Store, account: u64) -> MailboxId {
-    let receipt = store
-        .commit(
-            tx(vec![
-                Op::CreateAccount(AccountId(account)),
-                Op::CreateMailbox { account: AccountId(account), name: "INBOX".into() },
-            ]),
-            vec![],
-        )
-        .await
-        .unwrap();
-    let [OpResult::Done, OpResult::Mailbox(mailbox, _)] = receipt.results[..] else { panic!("{receipt:?}") };
-    mailbox
-}
-
-async fn content(store: &Store, mailbox: MailboxId, uid: u32) -> Vec<u8> {
-    let row = store.message(mailbox, Uid(uid)).await.unwrap().unwrap();
-    let reader = store.open_message(&row).await.unwrap();
-    assert_eq!(reader.len(), row.size);
-    let mut all = Vec::new();
-    loop {
-        let piece = reader.read(all.len() as u64, 50_000).await.unwrap();
-        if piece.is_empty() {
-            return all;
-        }
-        all.extend_from_slice(&piece);
-    }
-}
-
-fn octets(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at * 7 + at / 253) as u8).collect()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_all_sizes_come_back_also_after_opening_again() {
@@ -75,7 +21,7 @@ async fn bodies_of_all_sizes_come_back_also_after_opening_again() {
     }
     for _ in 0..2 {
         for (index, size) in sizes.into_iter().enumerate() {
-            let whole = content(&store, inbox, index as u32 + 1).await;
+            let whole = content(&store, inbox, Uid(index as u32 + 1)).await;
             assert_eq!(&whole[..3], b"P\r\n");
             assert!(whole[3..] == octets(size)[..], "{size}");
         }
@@ -138,8 +84,8 @@ async fn operations_see_each_other_and_a_failure_undoes_all() {
             OpResult::Version(2),
         ]
     );
-    assert_eq!(content(&store, inbox, 2).await, b"ahello");
-    assert_eq!(content(&store, other, 1).await, b"bbhello");
+    assert_eq!(content(&store, inbox, Uid(2)).await, b"ahello");
+    assert_eq!(content(&store, other, Uid(1)).await, b"bbhello");
     let before = store.mailbox(inbox).await.unwrap().unwrap();
     assert_eq!((before.messages, before.octets, before.uid_next), (1, 6, Uid(3)));
 

@@ -8,14 +8,17 @@
 //! DIR/incoming/NAME   bodies being received
 //! ```
 
+pub(crate) mod backup;
 pub(crate) mod body;
 mod cache;
+pub(crate) mod check;
 mod codec;
 pub(crate) mod disk;
 mod effect;
 mod maintain;
 mod plan;
 pub(crate) mod read;
+mod rebuild;
 mod record;
 mod recover;
 mod schema;
@@ -188,6 +191,56 @@ impl Drop for Temporary {
     }
 }
 
+/// A store without its threads: what opening makes, and what checking works on.
+#[derive(Debug)]
+struct Assembled {
+    shared: Arc<Shared>,
+    writer: Writer,
+    lock: File,
+}
+
+impl Assembled {
+    fn new(options: Options, disk: Disk, temporary: Option<Temporary>) -> Result<Assembled, OpenError> {
+        let dir = options.dir.clone();
+        let dirs = [dir.clone(), dir.join("segments"), dir.join("bodies"), dir.join("incoming")];
+        for dir in &dirs {
+            make_dir(dir, &disk)?;
+        }
+        let [_, segments, bodies, incoming] = dirs;
+        refuse_network(&dir)?;
+        let lock = take_lock(&dir)?;
+        let path = dir.join("store.db");
+        let (conn, fresh) = schema::open_writer(&path, random(), options.sync_database)?;
+        if fresh {
+            disk.sync_dir(&dir).map_err(OpenError::io(&dir))?;
+        }
+        let store = conn.query_row("SELECT store FROM log", [], |row| row.get::<_, i64>(0))? as u64;
+        let mut tables = Tables::new(conn)?;
+        let mut log = Appender::new(segments.clone(), disk.clone(), store);
+        let places = recover::Dirs { segments: &segments, bodies: &bodies, lost: &dir.join("lost") };
+        recover::recover(&mut tables, &mut log, &places, &disk, store)?;
+        for entry in std::fs::read_dir(&incoming).map_err(OpenError::io(&incoming))? {
+            let entry = entry.map_err(OpenError::io(&incoming))?;
+            disk.remove(&entry.path()).map_err(OpenError::io(entry.path()))?;
+        }
+        let shared = Arc::new(Shared {
+            options,
+            disk,
+            readers: Readers::new(path),
+            segments: Reading::new(segments),
+            cache: Cache::default(),
+            watchers: Mutex::default(),
+            failed: watch::Sender::new(None),
+            memory: AtomicUsize::new(0),
+            in_flight: Mutex::default(),
+            removal: Mutex::default(),
+            _temporary: temporary,
+        });
+        let writer = Writer::new(shared.clone(), tables, log);
+        Ok(Assembled { shared, writer, lock })
+    }
+}
+
 /// The handle's inside.
 #[derive(Debug)]
 pub(crate) struct Embedded {
@@ -212,43 +265,8 @@ impl Embedded {
 
     fn open_in(options: Options, disk: Disk, temporary: Option<Temporary>) -> Result<Embedded, OpenError> {
         let dir = options.dir.clone();
-        let dirs = [dir.clone(), dir.join("segments"), dir.join("bodies"), dir.join("incoming")];
-        for dir in &dirs {
-            make_dir(dir, &disk)?;
-        }
-        let [_, segments, bodies, incoming] = dirs;
-        refuse_network(&dir)?;
-        let lock = take_lock(&dir)?;
-        let path = dir.join("store.db");
-        let fresh = !path.exists();
-        let conn = schema::open_writer(&path, random(), options.sync_database)?;
-        if fresh {
-            disk.sync_dir(&dir).map_err(OpenError::io(&dir))?;
-        }
-        let store = conn.query_row("SELECT store FROM log", [], |row| row.get::<_, i64>(0))? as u64;
-        let mut tables = Tables::new(conn)?;
-        let mut log = Appender::new(segments.clone(), disk.clone(), store);
-        let places = recover::Dirs { segments: &segments, bodies: &bodies };
-        recover::recover(&mut tables, &mut log, &places, &disk, store)?;
-        for entry in std::fs::read_dir(&incoming).map_err(OpenError::io(&incoming))? {
-            let entry = entry.map_err(OpenError::io(&incoming))?;
-            disk.remove(&entry.path()).map_err(OpenError::io(entry.path()))?;
-        }
-        let shared = Arc::new(Shared {
-            options,
-            disk,
-            readers: Readers::new(path),
-            segments: Reading::new(segments),
-            cache: Cache::default(),
-            watchers: Mutex::default(),
-            failed: watch::Sender::new(None),
-            memory: AtomicUsize::new(0),
-            in_flight: Mutex::default(),
-            removal: Mutex::default(),
-            _temporary: temporary,
-        });
+        let Assembled { shared, writer, lock } = Assembled::new(options, disk, temporary)?;
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let writer = Writer::new(shared.clone(), tables, log);
         let ending = shared.clone();
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             let run = std::panic::AssertUnwindSafe(|| writer.run(receiver));
@@ -307,6 +325,13 @@ impl Embedded {
         let Some(requests) = &self.requests else { return };
         let maintenance = Maintenance::new(self.shared.clone(), requests.downgrade());
         let _ = tokio::task::spawn_blocking(move || maintenance.round(true)).await;
+    }
+
+    pub(crate) async fn backup(&self, to: &Path) -> std::io::Result<crate::Copied> {
+        let (shared, to) = (self.shared.clone(), to.to_owned());
+        tokio::task::spawn_blocking(move || backup::backup(&shared, &to))
+            .await
+            .map_err(std::io::Error::other)?
     }
 
     pub(crate) async fn stop(&self) {

@@ -407,16 +407,7 @@ impl<'a> Part<'a> {
             return self.tables.position.number;
         }
         let (number, previous) = self.tables.next_number(self.now);
-        let head = Head {
-            kind: Kind::Tx,
-            file: false,
-            moved: false,
-            number,
-            previous,
-            meta_len: self.meta.len() as u32,
-            body_len: 0,
-            body_crc: 0,
-        };
+        let head = Head::of_transaction(number, previous, &self.meta);
         self.records.add(&head, &self.meta, &[], None);
         number
     }

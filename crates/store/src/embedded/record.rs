@@ -43,6 +43,19 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    pub(crate) fn of_transaction(number: u64, previous: u64, meta: &[u8]) -> Head {
+        Head {
+            kind: Kind::Tx,
+            file: false,
+            moved: false,
+            number,
+            previous,
+            meta_len: meta.len() as u32,
+            body_len: 0,
+            body_crc: 0,
+        }
+    }
+
     /// Octets of the body that follow in the segment.
     pub(crate) fn inline_len(&self) -> u64 {
         if self.file { 0 } else { self.body_len }

@@ -20,6 +20,7 @@ const GROUP: u32 = 1_000;
 /// Where things lie.
 #[derive(Debug)]
 pub(crate) struct Dirs<'a> {
+    pub(crate) lost: &'a Path,
     pub(crate) segments: &'a Path,
     pub(crate) bodies: &'a Path,
 }
@@ -71,7 +72,12 @@ pub(crate) fn recover(
             match replay.record(id, &found)? {
                 Step::Carried => end = at,
                 Step::Pending => {}
-                Step::Foreign => break,
+                Step::Foreign => {
+                    let number = found.head.number;
+                    let what =
+                        format!("record {number} in {} does not follow the one before", path.display());
+                    return Err(OpenError::Damaged(what));
+                }
             }
         }
         replay.pending.clear();
@@ -90,6 +96,7 @@ pub(crate) fn recover(
                 octets = scanner.len() - end,
                 "cutting off what a crash left half written"
             );
+            keep_lost(&mut scanner, end, dirs.lost, id).map_err(io())?;
             let file = disk.open(&path).map_err(io())?;
             file.set_len(end).map_err(io())?;
             file.sync_data().map_err(io())?;
@@ -107,6 +114,18 @@ pub(crate) fn recover(
         log.resume(segment, tail).map_err(OpenError::io(dirs.segments))?;
     }
     Ok(())
+}
+
+/// Behind a torn record there is nothing that anyone was answered for, unless the disk lied. So what is whole there is
+/// kept for a person to look at.
+fn keep_lost(scanner: &mut Scanner, from: u64, lost: &Path, segment: u64) -> std::io::Result<()> {
+    if scanner.search(from, true)?.is_none() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(lost)?;
+    let path = lost.join(format!("segment-{segment}-from-{from}"));
+    tracing::warn!(path = %path.display(), "whole records behind a torn one are kept here");
+    scanner.copy_rest(from, &path)
 }
 
 enum Step {

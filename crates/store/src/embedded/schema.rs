@@ -98,8 +98,9 @@ CREATE TABLE receipt (
 );
 ";
 
-/// Opens the writing connection; makes the tables when there are none. `store` names a new store.
-pub(crate) fn open_writer(path: &Path, store: u64, sync: bool) -> Result<Connection, OpenError> {
+/// Opens the writing connection; makes the tables, durably, when there are none, and tells whether it did. `store`
+/// names a new store.
+pub(crate) fn open_writer(path: &Path, store: u64, sync: bool) -> Result<(Connection, bool), OpenError> {
     let version = rusqlite::version_number();
     if version < 3_051_003 {
         return Err(OpenError::OldSqlite(rusqlite::version().to_owned()));
@@ -121,12 +122,14 @@ pub(crate) fn open_writer(path: &Path, store: u64, sync: bool) -> Result<Connect
             "BEGIN IMMEDIATE; {TABLES}
              INSERT INTO log VALUES (1, {FORMAT}, {store}, 0, 0, 0, 1, 1, 0); COMMIT;"
         ))?;
+        // What follows may be lost and is then carried out again from the log; this alone is not in the log.
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
     let format: i64 = conn.query_row("SELECT format FROM log", [], |row| row.get(0))?;
     if format != FORMAT {
         return Err(OpenError::Format(format));
     }
-    Ok(conn)
+    Ok((conn, empty))
 }
 
 /// Opens a connection that only reads.

@@ -232,6 +232,14 @@ impl Scanner {
         Ok(found.head.file || crc == found.head.body_crc)
     }
 
+    /// Copies what stands from `offset` on.
+    pub(crate) fn copy_rest(&mut self, offset: u64, to: &Path) -> io::Result<()> {
+        use std::io::{Seek, SeekFrom};
+        self.file.seek(SeekFrom::Start(offset))?;
+        io::copy(&mut self.file, &mut File::create(to)?)?;
+        Ok(())
+    }
+
     /// The next whole record at or behind `offset`, wherever it begins: for logs with holes.
     pub(crate) fn search(&mut self, mut offset: u64, deep: bool) -> io::Result<Option<Found>> {
         const STEP: usize = 256 << 10;

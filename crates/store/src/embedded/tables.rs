@@ -599,6 +599,17 @@ impl Tables {
         Ok(())
     }
 
+    /// Of an account's changes up to `modseq` nothing is known. Mailbox 0 says so.
+    pub(crate) fn forget_changes(&mut self, account: u64, modseq: u64) -> Sql<()> {
+        self.conn
+            .prepare_cached("DELETE FROM mailbox_gone WHERE account = ?1 AND modseq <= ?2")?
+            .execute([account as i64, modseq as i64])?;
+        self.conn
+            .prepare_cached("INSERT INTO mailbox_gone VALUES (?1, ?2, 0)")?
+            .execute([account as i64, modseq as i64])?;
+        Ok(())
+    }
+
     fn remove_mailbox(&mut self, mailbox: u64, modseq: u64) -> Sql<()> {
         let Some(state) = self.mailbox(mailbox)? else { return Ok(()) };
         let bodies: Vec<i64> = {

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::Shared;
 use super::body::Payload;
 use super::disk::DiskOp;
+use super::effect::Effect;
 use super::plan::{Fault, Part, Records, only_removes};
 use super::record::{HEAD, Head, SEGMENT_HEAD};
 use super::schema::CHECKPOINT_PAGES;
@@ -139,7 +140,7 @@ impl Writer {
     }
 
     /// Leaves a database without a write-ahead log behind.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if self.shared.failure().is_none() {
             if let Err(error) = self.log.sync() {
                 tracing::error!(%error, "the log could not be synced at the end");
@@ -320,6 +321,26 @@ impl Writer {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Does what the store itself decides, as one transaction.
+    pub(crate) fn effects(&mut self, effects: &[Effect]) -> Result<(), Fail> {
+        let now = (self.shared.options.clock)();
+        let mut meta = Vec::new();
+        for effect in effects {
+            effect.encode(&mut meta);
+        }
+        self.make_room(meta.len() as u64)?;
+        self.begin()?;
+        self.tables.begin_part()?;
+        let (number, previous) = self.tables.next_number(now);
+        for effect in effects {
+            self.tables.apply(effect, number)?;
+        }
+        let head = Head::of_transaction(number, previous, &meta);
+        self.record(&head, &meta, &[], None);
+        self.tables.end_part(number)?;
+        self.seal()
     }
 
     /// Adds a record to the open group; tells where its body will lie.

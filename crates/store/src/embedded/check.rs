@@ -1,0 +1,415 @@
+//! Looks through a store that nobody has open, and repairs what can be repaired.
+//!
+//! The database is compared with itself (its pages, its counters, its references), and every row with the octets it
+//! names. What is lost is named, message by message; nothing that is still there is thrown away: octets that do not
+//! match their checksum go to `DIR/lost`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use super::effect::Effect;
+use super::read::place_row;
+use super::record::{HEAD, Head};
+use super::segment::path_of;
+use super::tables::Place;
+use super::writer::{Fail, Writer};
+use super::{Assembled, rebuild};
+use crate::check::{Check, Outcome, Report};
+use crate::{OpenError, Options};
+
+/// Messages removed in one transaction.
+const STEP: usize = 1_000;
+
+pub(crate) fn check(dir: &Path, how: Check) -> Result<Report, OpenError> {
+    if !dir.join("store.db").exists() && !dir.join("segments").exists() {
+        return Err(OpenError::Damaged(format!("there is no store in {}", dir.display())));
+    }
+    let mut report = Report::default();
+    look(dir, how, &mut report)?;
+    Ok(report)
+}
+
+/// Makes the database again, whatever it looks like, and checks the outcome.
+pub(crate) fn rebuild(dir: &Path) -> Result<Report, OpenError> {
+    if !dir.join("segments").exists() {
+        return Err(OpenError::Damaged(format!("there is no log in {}", dir.display())));
+    }
+    let mut report = Report::default();
+    rebuild::rebuild(dir, &mut report)?;
+    look(dir, Check { deep: true, repair: true }, &mut report)?;
+    Ok(report)
+}
+
+fn look(dir: &Path, how: Check, report: &mut Report) -> Result<(), OpenError> {
+    let assembled = match assemble(dir).and_then(|assembled| pages(assembled, report)) {
+        Ok(assembled) => assembled,
+        Err(error @ (OpenError::Damaged(_) | OpenError::Database(_))) => {
+            if !how.repair {
+                report.add(Outcome::Found, error.to_string());
+                return Ok(());
+            }
+            report.add(Outcome::Repaired, error.to_string());
+            rebuild::rebuild(dir, report)?;
+            pages(assemble(dir)?, report)?
+        }
+        Err(error) => return Err(error),
+    };
+    let Assembled { shared: _, mut writer, lock } = assembled;
+    let done = Checker { writer: &mut writer, how, report }.run();
+    writer.finish();
+    drop(lock);
+    match done {
+        Ok(()) => Ok(()),
+        Err(Fail::Full) => Err(OpenError::io(dir)(io::ErrorKind::StorageFull.into())),
+        Err(Fail::Broken(reason)) => Err(OpenError::Damaged(reason)),
+    }
+}
+
+fn assemble(dir: &Path) -> Result<Assembled, OpenError> {
+    let options = Options { disk_floor: 0, maintenance: false, ..Options::new(dir) };
+    Assembled::new(options, super::disk::Disk::default(), None)
+}
+
+/// Whether the database's pages are what SQLite says they must be.
+fn pages(assembled: Assembled, report: &mut Report) -> Result<Assembled, OpenError> {
+    let conn = &assembled.writer.tables.conn;
+    let answers: Vec<String> = conn
+        .prepare("PRAGMA integrity_check(10)")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if answers != ["ok"] {
+        return Err(OpenError::Damaged(format!("the database's pages: {}", answers.join("; "))));
+    }
+    report.messages = conn.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0))? as u64;
+    Ok(assembled)
+}
+
+struct Checker<'a> {
+    writer: &'a mut Writer,
+    how: Check,
+    report: &'a mut Report,
+}
+
+/// A message that cannot be read any more.
+struct Lost {
+    mailbox: u64,
+    uid: u32,
+    text: String,
+}
+
+impl Checker<'_> {
+    fn run(mut self) -> Result<(), Fail> {
+        self.homes()?;
+        let bad = self.bodies()?;
+        self.lost_messages(&bad)?;
+        self.sides()?;
+        self.counters()
+    }
+
+    fn conn(&self) -> &Connection {
+        &self.writer.tables.conn
+    }
+
+    /// What becomes of a problem that can be put right.
+    fn fixable(&mut self, what: String) -> bool {
+        let outcome = if self.how.repair { Outcome::Repaired } else { Outcome::Found };
+        self.report.add(outcome, what);
+        self.how.repair
+    }
+
+    /// Every message has a mailbox, every mailbox an account.
+    fn homes(&mut self) -> Result<(), Fail> {
+        let homeless = self.pairs(
+            "SELECT mailbox, count(*) FROM message WHERE mailbox NOT IN (SELECT id FROM mailbox) GROUP BY mailbox",
+        )?;
+        for (mailbox, count) in homeless {
+            let name = format!("Recovered-{mailbox}");
+            if self.fixable(format!(
+                "mailbox {mailbox} is missing; its {count} messages go to {name} of account 0"
+            )) {
+                let validity = (self.writer.shared.options.clock)() / 1_000_000;
+                self.conn().execute(
+                    "INSERT INTO mailbox VALUES (?1, 0, ?2, ?3, 1, 0, 0, 0)",
+                    params![mailbox, name, validity as i64],
+                )?;
+            }
+        }
+        let orphans = self
+            .pairs("SELECT account, count(*) FROM mailbox WHERE account NOT IN (SELECT id FROM account) GROUP BY account")?;
+        for (account, count) in orphans {
+            if self
+                .fixable(format!("account {account} is missing; it is made again for its {count} mailboxes"))
+            {
+                self.conn().execute("INSERT INTO account VALUES (?1, 0, 0, 0)", [account])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pairs(&self, sql: &str) -> Result<Vec<(i64, i64)>, Fail> {
+        let mut select = self.conn().prepare(sql)?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Every body lies where its row says. Returns those that do not, with what is wrong.
+    fn bodies(&mut self) -> Result<BTreeMap<u64, String>, Fail> {
+        let places: Vec<(u64, Place)> = {
+            let mut select = self
+                .conn()
+                .prepare("SELECT segment, place, octets, crc, file, id FROM body ORDER BY segment, place")?;
+            let rows = select.query_map([], |row| Ok((row.get::<_, i64>(5)? as u64, place_row(row)?)))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        let mut bad = BTreeMap::new();
+        let mut open: Option<(u64, File)> = None;
+        for (id, place) in places {
+            self.report.bodies += 1;
+            self.report.octets += place.octets;
+            let seen = match &place.file {
+                Some(name) => {
+                    let path = self.writer.shared.bodies().join(name);
+                    File::open(path).and_then(|file| self.own_file(&file, &place))
+                }
+                None => {
+                    if open.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
+                        let path = path_of(&self.writer.shared.segments_dir(), place.segment);
+                        open = File::open(path).ok().map(|file| (place.segment, file));
+                    }
+                    match &open {
+                        Some((_, file)) => self.in_segment(file, id, &place),
+                        None => Err(io::Error::other(format!("segment {} is missing", place.segment))),
+                    }
+                }
+            };
+            if let Err(error) = seen {
+                bad.insert(id, error.to_string());
+            }
+        }
+        Ok(bad)
+    }
+
+    fn own_file(&self, file: &File, place: &Place) -> io::Result<()> {
+        let len = file.metadata()?.len();
+        if len != place.octets {
+            return Err(io::Error::other(format!("its file has {len} of {} octets", place.octets)));
+        }
+        self.checksum(file, 0, place)
+    }
+
+    fn in_segment(&self, file: &File, id: u64, place: &Place) -> io::Result<()> {
+        let mut head = [0; HEAD];
+        let start = place.offset.checked_sub(HEAD as u64).ok_or(io::ErrorKind::InvalidData)?;
+        file.read_exact_at(&mut head, start)?;
+        match Head::decode(&head) {
+            Some(found)
+                if found.number == id && found.body_len == place.octets && Head::verify(&head, &[]) => {}
+            _ => return Err(io::Error::other("its record is not where the row says")),
+        }
+        if file.metadata()?.len() < place.offset + place.octets {
+            return Err(io::Error::other("the segment ends before it does"));
+        }
+        self.checksum(file, place.offset, place)
+    }
+
+    fn checksum(&self, file: &File, offset: u64, place: &Place) -> io::Result<()> {
+        if !self.how.deep {
+            return Ok(());
+        }
+        let mut buffer = vec![0; 256 << 10];
+        let (mut at, mut crc) = (0, 0);
+        while at < place.octets {
+            let len = usize::try_from(place.octets - at).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = buffer.get_mut(..len).unwrap_or_default();
+            file.read_exact_at(piece, offset + at)?;
+            crc = crc32c::crc32c_append(crc, piece);
+            at += len as u64;
+        }
+        if crc == place.crc {
+            Ok(())
+        } else {
+            Err(io::Error::other("its octets do not match their checksum"))
+        }
+    }
+
+    /// Messages without their body go; each is named, and what is left of its octets is kept aside.
+    fn lost_messages(&mut self, bad: &BTreeMap<u64, String>) -> Result<(), Fail> {
+        let mut lost = self
+            .messages("message.body NOT IN (SELECT id FROM body)", &|_| "its body is not known".to_owned())?;
+        let mut damaged = Vec::new();
+        for (id, what) in bad {
+            let found = self.messages(&format!("message.body = {}", *id as i64), &|_| what.clone())?;
+            if !found.is_empty() {
+                damaged.push(*id);
+            } else if self.fixable(format!("body {id}, which no message has: {what}")) {
+                self.conn().execute("DELETE FROM body WHERE id = ?1", [*id as i64])?;
+            }
+            lost.extend(found);
+        }
+        for message in &lost {
+            let outcome = if self.how.repair { Outcome::Lost } else { Outcome::Found };
+            self.report.add(outcome, message.text.clone());
+        }
+        if !self.how.repair {
+            return Ok(());
+        }
+        for &id in &damaged {
+            if let Err(error) = self.set_aside(id) {
+                tracing::debug!(id, %error, "nothing of a lost body could be kept");
+            }
+        }
+        let mut by_mailbox: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for message in lost {
+            by_mailbox.entry(message.mailbox).or_default().push(message.uid);
+        }
+        for (mailbox, mut uids) in by_mailbox {
+            uids.sort_unstable();
+            for uids in uids.chunks(STEP) {
+                let Some(state) = self.writer.tables.mailbox(mailbox)? else { continue };
+                let modseq =
+                    self.writer.tables.account(state.account)?.map_or(1, |account| account.modseq + 1);
+                self.writer.effects(&[Effect::Expunged { mailbox, modseq, uids: uids.to_vec() }])?;
+            }
+        }
+        for id in damaged {
+            self.conn().execute("DELETE FROM body WHERE id = ?1 AND refs = 0", [id as i64])?;
+        }
+        Ok(())
+    }
+
+    fn messages(&self, condition: &str, what: &dyn Fn(u64) -> String) -> Result<Vec<Lost>, Fail> {
+        let mut select = self.conn().prepare(&format!(
+            "SELECT message.mailbox, message.uid, message.body, message.size, mailbox.name, mailbox.account
+             FROM message LEFT JOIN mailbox ON mailbox.id = message.mailbox WHERE {condition}"
+        ))?;
+        let rows = select.query_map([], |row| {
+            let (mailbox, uid, body) =
+                (row.get::<_, i64>(0)? as u64, row.get(1)?, row.get::<_, i64>(2)? as u64);
+            let (size, name, account) =
+                (row.get::<_, i64>(3)?, row.get::<_, Option<String>>(4)?, row.get::<_, Option<i64>>(5)?);
+            let name = name.unwrap_or_default();
+            let text = format!(
+                "message {uid} of {size} octets in {name} (mailbox {mailbox}, account {}): {}",
+                account.unwrap_or_default(),
+                what(body)
+            );
+            Ok(Lost { mailbox, uid, text })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Copies what can be read of a body to the lost things.
+    fn set_aside(&self, id: u64) -> io::Result<()> {
+        let shared = &self.writer.shared;
+        let place = self
+            .conn()
+            .query_row(
+                "SELECT segment, place, octets, crc, file FROM body WHERE id = ?1",
+                [id as i64],
+                place_row,
+            )
+            .map_err(io::Error::other)?;
+        let (file, offset) = shared.file(&place)?;
+        let lost = shared.options.dir.join("lost");
+        std::fs::create_dir_all(&lost)?;
+        let out = File::create(lost.join(format!("body-{id}.eml")))?;
+        let mut at = 0;
+        let mut buffer = vec![0; 64 << 10];
+        while at < place.octets {
+            let len = usize::try_from(place.octets - at).unwrap_or(usize::MAX).min(buffer.len());
+            let read = file.read_at(buffer.get_mut(..len).unwrap_or_default(), offset + at)?;
+            if read == 0 {
+                break;
+            }
+            out.write_all_at(buffer.get(..read).unwrap_or_default(), at)?;
+            at += read as u64;
+        }
+        out.sync_all()
+    }
+
+    /// Prefixes and cards that messages name are there, and no others.
+    fn sides(&mut self) -> Result<(), Fail> {
+        let missing = "side IS NOT NULL AND side NOT IN (SELECT id FROM side)";
+        let lost = self
+            .messages(&format!("message.{missing}"), &|_| "what stands before its body is lost".to_owned())?;
+        for message in &lost {
+            let outcome = if self.how.repair { Outcome::Lost } else { Outcome::Found };
+            self.report.add(outcome, message.text.clone());
+        }
+        if self.how.repair && !lost.is_empty() {
+            self.conn().execute(
+                &format!(
+                    "UPDATE message SET side = NULL, size = (SELECT octets FROM body WHERE id = message.body)
+                     WHERE {missing}"
+                ),
+                [],
+            )?;
+        }
+        let unused = "FROM side WHERE id NOT IN (SELECT side FROM message WHERE side IS NOT NULL)";
+        let count: i64 = self.conn().query_row(&format!("SELECT count(*) {unused}"), [], |row| row.get(0))?;
+        if count > 0 && self.fixable(format!("{count} prefixes or cards that no message has")) {
+            self.conn().execute(&format!("DELETE {unused}"), [])?;
+        }
+        Ok(())
+    }
+
+    /// Counters say what rows say.
+    fn counters(&mut self) -> Result<(), Fail> {
+        let now = (self.writer.shared.options.clock)() as i64;
+        for (what, rows, repair) in COUNTERS {
+            let count: i64 =
+                self.conn().query_row(&format!("SELECT count(*) {rows}"), [], |row| row.get(0))?;
+            if count > 0 && self.fixable(format!("{count} {what}")) {
+                self.conn().execute(&repair.replace(":now", &now.to_string()), [])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong, the rows where it is, what puts it right.
+const COUNTERS: &[(&str, &str, &str)] = &[
+    (
+        "bodies whose number of messages is wrong",
+        "FROM body LEFT JOIN (SELECT body, count(*) AS held FROM message GROUP BY body) ON body = id
+         WHERE refs <> coalesce(held, 0) OR (refs = 0) <> (zero_since IS NOT NULL)",
+        "UPDATE body SET refs = coalesce(held, 0),
+         zero_since = CASE WHEN coalesce(held, 0) = 0 THEN coalesce(zero_since, :now) ELSE NULL END
+         FROM (SELECT id AS this, held FROM body
+               LEFT JOIN (SELECT body, count(*) AS held FROM message GROUP BY body) ON body = id)
+         WHERE id = this AND (refs <> coalesce(held, 0) OR (refs = 0) <> (zero_since IS NOT NULL))",
+    ),
+    (
+        "mailboxes whose counters are wrong",
+        "FROM mailbox LEFT JOIN (SELECT mailbox AS this, count(*) AS held, sum(size) AS sum, max(uid) AS last,
+                                        max(modseq) AS latest FROM message GROUP BY mailbox) ON this = id
+         WHERE messages <> coalesce(held, 0) OR octets <> coalesce(sum, 0) OR uid_next <= coalesce(last, 0)
+            OR modseq < coalesce(latest, 0)
+            OR uid_next <= (SELECT coalesce(max(vanished.last), 0) FROM vanished WHERE mailbox = id)",
+        "UPDATE mailbox SET messages = coalesce(held, 0), octets = coalesce(sum, 0),
+                            modseq = max(modseq, coalesce(latest, 0)), uid_next = max(uid_next, coalesce(last, 0) + 1,
+                                (SELECT coalesce(max(vanished.last), 0) + 1 FROM vanished WHERE mailbox = mailbox.id))
+         FROM (SELECT id AS which, held, sum, last, latest FROM mailbox
+               LEFT JOIN (SELECT mailbox AS this, count(*) AS held, sum(size) AS sum, max(uid) AS last,
+                                 max(modseq) AS latest FROM message GROUP BY mailbox) ON this = id)
+         WHERE id = which",
+    ),
+    (
+        "accounts whose counters are wrong",
+        "FROM account LEFT JOIN (SELECT account AS this, sum(messages) AS held, sum(octets) AS sum,
+                                        max(modseq) AS latest FROM mailbox GROUP BY account) ON this = id
+         WHERE account.messages <> coalesce(held, 0) OR account.octets <> coalesce(sum, 0)
+            OR account.modseq < coalesce(latest, 0)",
+        "UPDATE account SET messages = coalesce(held, 0), octets = coalesce(sum, 0),
+                            modseq = max(modseq, coalesce(latest, 0))
+         FROM (SELECT id AS which, held, sum, latest FROM account
+               LEFT JOIN (SELECT account AS this, sum(messages) AS held, sum(octets) AS sum,
+                                 max(modseq) AS latest FROM mailbox GROUP BY account) ON this = id)
+         WHERE id = which",
+    ),
+];

@@ -1,0 +1,298 @@
+//! Damage is found, named and put right; copies are whole.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::{account_with_mailbox, add, body, content, deliver, octets, picture, tx};
+use packetboat_store::{
+    AccountId, BodySource, Check, FlagChange, Flags, MailboxId, Op, Options, Outcome, Store, Uid,
+};
+
+const LOOK: Check = Check { deep: true, repair: false };
+const REPAIR: Check = Check { deep: true, repair: true };
+
+fn options(dir: &Path) -> Options {
+    Options { segment_octets: 64 << 10, grace: Duration::ZERO, maintenance: false, ..Options::new(dir) }
+}
+
+/// A store with a bit of everything, closed; tells what it looks like.
+async fn make(dir: &Path, compacted: bool) -> String {
+    let store = Store::open(options(dir)).unwrap();
+    let first = account_with_mailbox(&store, 1).await;
+    let second = account_with_mailbox(&store, 2).await;
+    for size in [10, 1_000, 20_000, 1_200_000, 5_000] {
+        deliver(&store, first, &octets(size)).await;
+    }
+    if compacted {
+        // Enough garbage that segments go and a snapshot is taken.
+        for _ in 0..30 {
+            deliver(&store, second, &octets(30_000)).await;
+        }
+        let uids = (1..=30).map(Uid).collect();
+        store.commit(tx(vec![Op::Expunge { mailbox: second, uids }]), vec![]).await.unwrap();
+        store.maintain().await;
+        assert!(dir.join("snapshot.db").exists());
+        assert!(!dir.join("segments/00000001.seg").exists());
+    }
+    let mailbox = Op::CreateMailbox { account: AccountId(1), name: "Archive".into() };
+    store.commit(tx(vec![mailbox]), vec![]).await.unwrap();
+    let archive = store.mailbox_named(AccountId(1), "Archive").await.unwrap().unwrap().id;
+    let ops = vec![
+        add(second, BodySource::New(0), "other "),
+        Op::Copy { from: first, uids: vec![Uid(1), Uid(3), Uid(4)], to: archive },
+        Op::SetFlags { mailbox: first, uids: vec![Uid(2)], change: FlagChange::Add(Flags::SEEN) },
+        Op::Expunge { mailbox: first, uids: vec![Uid(1), Uid(5)] },
+        Op::Put { key: "account/1".into(), value: b"secret".to_vec() },
+    ];
+    store.commit(tx(ops), vec![body(&store, b"shared").await]).await.unwrap();
+    let picture = picture(&store).await;
+    store.stop().await;
+    picture
+}
+
+async fn look(dir: &Path) -> String {
+    let store = Store::open(options(dir)).unwrap();
+    let picture = picture(&store).await;
+    store.stop().await;
+    picture
+}
+
+#[tokio::test]
+async fn a_healthy_store_has_no_problems() {
+    for compacted in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let before = make(dir.path(), compacted).await;
+        let report = Store::check(dir.path(), LOOK).unwrap();
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.messages, 7);
+        assert!(report.octets > 1_200_000);
+        assert_eq!(look(dir.path()).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_database_is_made_again_from_the_log() {
+    for compacted in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let before = make(dir.path(), compacted).await;
+        std::fs::remove_file(dir.path().join("store.db")).unwrap();
+        // It does not open as if nothing had been there.
+        let error = Store::open(options(dir.path())).unwrap_err();
+        assert!(error.to_string().contains("another store"), "{error}");
+        let report = Store::check(dir.path(), LOOK).unwrap();
+        assert!(!report.is_clean());
+        let report = Store::check(dir.path(), REPAIR).unwrap();
+        assert!(!report.has_losses(), "{report}");
+        assert_eq!(look(dir.path()).await, before);
+        assert!(Store::check(dir.path(), LOOK).unwrap().is_clean());
+    }
+}
+
+#[tokio::test]
+async fn without_its_snapshot_a_compacted_store_still_gives_up_its_bodies() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), true).await;
+    std::fs::remove_file(dir.path().join("store.db")).unwrap();
+    std::fs::remove_file(dir.path().join("snapshot.db")).unwrap();
+    let report = Store::check(dir.path(), REPAIR).unwrap();
+    assert!(report.has_losses(), "{report}");
+    // What came after the compaction is all there.
+    let store = Store::open(options(dir.path())).unwrap();
+    assert_eq!(store.get("account/1").unwrap().unwrap().value, b"secret");
+    let again = Store::check(dir.path(), LOOK);
+    assert!(again.is_err(), "a store that is open is not checked");
+    store.stop().await;
+    assert!(Store::check(dir.path(), LOOK).unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_made_again() {
+    for compacted in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let before = make(dir.path(), compacted).await;
+        let path = dir.path().join("store.db");
+        let mut octets = std::fs::read(&path).unwrap();
+        for page in octets.chunks_mut(4096).skip(1).step_by(2) {
+            page[..2000].fill(0xee);
+        }
+        std::fs::write(&path, octets).unwrap();
+        let report = Store::check(dir.path(), LOOK).unwrap();
+        assert!(!report.is_clean());
+        let report = Store::check(dir.path(), REPAIR).unwrap();
+        assert!(!report.has_losses(), "{report}");
+        assert_eq!(look(dir.path()).await, before);
+    }
+}
+
+#[tokio::test]
+async fn rebuilding_a_healthy_store_changes_nothing() {
+    for compacted in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let before = make(dir.path(), compacted).await;
+        let report = Store::rebuild(dir.path()).unwrap();
+        assert!(!report.has_losses(), "{report}");
+        assert_eq!(look(dir.path()).await, before);
+    }
+}
+
+#[tokio::test]
+async fn wrong_counters_and_references_are_found_and_put_right() {
+    for (damage, text) in [
+        ("UPDATE account SET octets = octets + 5", "accounts whose counters"),
+        ("UPDATE mailbox SET messages = 0", "mailboxes whose counters"),
+        ("UPDATE mailbox SET uid_next = 1", "mailboxes whose counters"),
+        ("UPDATE body SET refs = 7", "bodies whose number"),
+        ("UPDATE body SET zero_since = 1", "bodies whose number"),
+        ("INSERT INTO side VALUES (99999, '', '')", "no message has"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let before = make(dir.path(), false).await;
+        rusqlite::Connection::open(dir.path().join("store.db")).unwrap().execute_batch(damage).unwrap();
+        let report = Store::check(dir.path(), LOOK).unwrap();
+        assert!(report.to_string().contains(text), "{damage}: {report}");
+        assert!(report.problems.iter().all(|(outcome, _)| *outcome == Outcome::Found));
+        let report = Store::check(dir.path(), REPAIR).unwrap();
+        assert!(!report.is_clean() && !report.has_losses(), "{damage}: {report}");
+        assert!(Store::check(dir.path(), LOOK).unwrap().is_clean(), "{damage}");
+        assert_eq!(look(dir.path()).await, before, "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_saved_is_named_and_the_rest_is_whole() {
+    let spoil_segment = |dir: &Path| {
+        // An octet in the second message, whose body has a thousand.
+        let path = dir.join("segments/00000001.seg");
+        let mut all = std::fs::read(&path).unwrap();
+        let at = all.windows(500).position(|window| window == &octets(1_000)[100..600]).unwrap();
+        all[at] ^= 1;
+        std::fs::write(path, all).unwrap();
+    };
+    let shorten_file = |dir: &Path| {
+        let file = std::fs::read_dir(dir.join("bodies")).unwrap().next().unwrap().unwrap().path();
+        std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(1_000_000).unwrap();
+    };
+    let remove_row = |dir: &Path| {
+        let conn = rusqlite::Connection::open(dir.join("store.db")).unwrap();
+        conn.execute_batch("DELETE FROM body WHERE octets = 1000").unwrap();
+    };
+    type Damage<'a> = (&'a dyn Fn(&Path), &'a [&'a str], bool);
+    let damages: [Damage<'_>; 3] = [
+        (&spoil_segment, &["message 2 of 1002 octets in INBOX (mailbox 1, account 1)"], true),
+        (
+            &shorten_file,
+            &["message 4 of 1200002 octets in INBOX", "message 3 of 1200002 octets in Archive"],
+            true,
+        ),
+        (&remove_row, &["message 2 of 1002 octets in INBOX"], false),
+    ];
+    for (damage, texts, kept) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path(), false).await;
+        damage(dir.path());
+        let report = Store::check(dir.path(), LOOK).unwrap();
+        for text in texts {
+            assert!(report.to_string().contains(text), "{report}");
+        }
+        let report = Store::check(dir.path(), REPAIR).unwrap();
+        assert!(report.has_losses(), "{report}");
+        assert_eq!(dir.path().join("lost").exists(), kept);
+        let report = Store::check(dir.path(), LOOK).unwrap();
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.messages, 7 - texts.len() as u64);
+        // The remaining are readable, as the picture reads all of them.
+        assert_eq!(look(dir.path()).await.matches("MessageRow").count(), 7 - texts.len());
+    }
+}
+
+#[tokio::test]
+async fn a_hole_in_the_log_does_not_keep_the_rest_from_being_found() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), false).await;
+    let path = dir.path().join("segments/00000001.seg");
+    let mut all = std::fs::read(&path).unwrap();
+    // Over the third message's body and the record behind it.
+    let at = all.windows(500).position(|window| window == &octets(20_000)[100..600]).unwrap();
+    all[at..at + 25_000].fill(0);
+    std::fs::write(&path, all).unwrap();
+    std::fs::remove_file(dir.path().join("store.db")).unwrap();
+    let report = Store::check(dir.path(), REPAIR).unwrap();
+    assert!(report.has_losses(), "{report}");
+    let store = Store::open(options(dir.path())).unwrap();
+    assert!(content(&store, MailboxId(1), Uid(2)).await.ends_with(&octets(1_000)));
+    assert_eq!(store.get("account/1").unwrap().unwrap().value, b"secret");
+    store.stop().await;
+    assert!(Store::check(dir.path(), LOOK).unwrap().is_clean());
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_under_load_holds_all_that_was_answered_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (live, copy) = (dir.path().join("live"), dir.path().join("copy"));
+    let store = Store::open(options(&live)).unwrap();
+    let inbox = account_with_mailbox(&store, 1).await;
+    deliver(&store, inbox, &octets(1_500_000)).await;
+    let (stop, load) = (tokio_flag(), store.clone());
+    let stopping = stop.clone();
+    let task = tokio::spawn(async move {
+        let mut count = 0u32;
+        while !stopping.load(std::sync::atomic::Ordering::Relaxed) {
+            let uid = deliver(&load, inbox, &octets(3_000 + count as usize)).await;
+            if count.is_multiple_of(3) {
+                let uids = vec![Uid(uid.0 - 1)];
+                load.commit(tx(vec![Op::Expunge { mailbox: inbox, uids }]), vec![]).await.unwrap();
+            }
+            if count % 20 == 19 {
+                load.maintain().await;
+            }
+            count += 1;
+        }
+    });
+    let mut last = 0;
+    for round in 0..4 {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let before = store.mailbox(inbox).await.unwrap().unwrap();
+        let copied = store.backup(&copy).await.unwrap();
+        assert!(copied.files > 0);
+        if round > 0 {
+            assert!(copied.there_already > 0, "{copied:?}");
+        }
+        let restored = dir.path().join(format!("restored{round}"));
+        Store::restore(&copy, &restored).unwrap();
+        let report = Store::check(&restored, LOOK).unwrap();
+        assert!(report.is_clean(), "round {round}: {report}");
+        let there = Store::open(options(&restored)).unwrap();
+        let after = there.mailbox(inbox).await.unwrap().unwrap();
+        assert!(after.uid_next >= before.uid_next, "{after:?} {before:?}");
+        assert!(after.uid_validity > before.uid_validity);
+        assert!(after.highest_modseq > store.account(AccountId(1)).await.unwrap().unwrap().modseq);
+        assert!(after.messages > last / 2, "{after:?}");
+        last = after.messages;
+        there.stop().await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    task.await.unwrap();
+    // The copy follows what is removed, and is itself a store.
+    store.commit(tx(vec![Op::RemoveMailbox(inbox)]), vec![]).await.unwrap();
+    store.maintain().await;
+    store.backup(&copy).await.unwrap();
+    assert_eq!(files(&copy.join("segments")).len(), files(&live.join("segments")).len());
+    let before = picture(&store).await;
+    assert_eq!(look(&copy).await, before);
+    // Another store's copy is not written over.
+    let other = Store::temporary().unwrap();
+    account_with_mailbox(&other, 1).await;
+    assert!(other.backup(&copy).await.is_err());
+    assert!(Store::restore(&copy, &live).is_err());
+}
+
+fn tokio_flag() -> std::sync::Arc<std::sync::atomic::AtomicBool> {
+    std::sync::Arc::default()
+}
