@@ -182,10 +182,10 @@ impl<'a> Part<'a> {
             }
             Op::AddMessage(add) => self.add(index, add),
             Op::Copy { from, uids, to } => {
-                if self.mailbox(*from)?.is_none() {
-                    return Err(gone);
-                }
-                self.copy(index, *from, uids, *to)
+                let Some((source, _)) = self.mailbox(*from)? else { return Err(gone) };
+                // Within one mailbox the copies themselves are not copied.
+                let there = sorted(uids).into_iter().filter(|uid| *uid < source.uid_next).collect();
+                self.copy(index, *from, there, *to)
             }
             Op::SetFlags { mailbox, uids, change } => {
                 let Some((_, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
@@ -263,11 +263,11 @@ impl<'a> Part<'a> {
         &mut self,
         index: usize,
         from: MailboxId,
-        uids: &[Uid],
+        uids: Vec<u32>,
         to: MailboxId,
     ) -> Result<OpResult, Fault> {
         let mut pairs = Vec::new();
-        for uid in sorted(uids) {
+        for uid in uids {
             let row = {
                 let mut select = self.tables.conn.prepare_cached(
                     "SELECT flags, size, received_at, side, body FROM message WHERE mailbox = ?1 AND uid = ?2",
