@@ -1,33 +1,18 @@
 //! The commands that manage accounts, run as people and scripts run them: with a server and without.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use support::Demo;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packetboat");
-
-/// A directory that goes with the test.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Dir {
-        let path = std::env::temp_dir().join(format!("packetboat-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Dir(path)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Whose store the commands manage.
 struct Desk {
@@ -155,8 +140,8 @@ fn manage(desk: &Desk) {
 
 #[test]
 fn accounts_are_managed_without_a_server() {
-    let dir = Dir::new("alone");
-    let desk = Desk { data: dir.0.join("data") };
+    let dir = tempfile::tempdir().unwrap();
+    let desk = Desk { data: dir.path().join("data") };
     manage(&desk);
     for command in ["who", "stats", "reload", "stop"] {
         let (code, said) = desk.fails(command, "");
@@ -169,100 +154,61 @@ fn accounts_are_managed_without_a_server() {
     assert_eq!(missing.status.code(), Some(78));
 }
 
-/// The demo, which is a whole server.
-struct Demo {
-    child: Child,
-    ready: Value,
-}
-
-impl Demo {
-    fn start(dir: &Path) -> Demo {
-        let mut child = Command::new(PROGRAM)
-            .args(["demo", "--json", "--log", "error", "--dir"])
-            .arg(dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+/// A POP3 session that has said who and by what password, and the answer.
+fn log_in(demo: &Demo, login: &str, password: &str) -> (BufReader<TcpStream>, String) {
+    let stream = TcpStream::connect(demo.at("pop3")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut stream = BufReader::new(stream);
+    write!(stream.get_mut(), "USER {login}\r\nPASS {password}\r\n").unwrap();
+    let replies = [(); 3].map(|()| {
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Demo { child, ready: serde_json::from_str(&line).unwrap() }
-    }
-
-    fn pop3(&self) -> Pop3 {
-        let port = u16::try_from(self.ready["ports"]["pop3"].as_u64().unwrap()).unwrap();
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut pop3 = Pop3(BufReader::new(stream));
-        assert!(pop3.line().starts_with("+OK"));
-        pop3
-    }
-
-    fn lets_in(&self, login: &str, password: &str) -> bool {
-        let mut pop3 = self.pop3();
-        pop3.ask(&format!("USER {login}"));
-        pop3.ask(&format!("PASS {password}")).starts_with("+OK")
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Pop3(BufReader<TcpStream>);
-
-impl Pop3 {
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
+        stream.read_line(&mut line).unwrap();
         line
-    }
+    });
+    let [_greeting, _user, answer] = replies;
+    (stream, answer)
+}
 
-    fn ask(&mut self, command: &str) -> String {
-        write!(self.0.get_mut(), "{command}\r\n").unwrap();
-        self.line()
-    }
+fn lets_in(demo: &Demo, login: &str, password: &str) -> bool {
+    log_in(demo, login, password).1.starts_with("+OK")
 }
 
 #[test]
 fn accounts_are_managed_while_the_server_runs() {
-    let dir = Dir::new("served");
-    let mut demo = Demo::start(&dir.0);
-    let desk = Desk { data: dir.0.join("data") };
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::start_on(&dir.path().join("demo"), &[]);
+    let desk = Desk { data: demo.dir().join("data") };
     manage(&desk);
 
     // What commands change holds for the next log-in.
     desk.says("account add carol@demo.test --password-stdin", "first");
-    assert!(demo.lets_in("carol@demo.test", "first"));
+    assert!(lets_in(&demo, "carol@demo.test", "first"));
     desk.says("account passwd carol@demo.test --password-stdin", "second");
-    assert!(!demo.lets_in("carol@demo.test", "first"));
-    assert!(demo.lets_in("carol@demo.test", "second"));
+    assert!(!lets_in(&demo, "carol@demo.test", "first"));
+    assert!(lets_in(&demo, "carol@demo.test", "second"));
     desk.says("account disable carol", "");
-    assert!(!demo.lets_in("carol@demo.test", "second"));
+    assert!(!lets_in(&demo, "carol@demo.test", "second"));
     desk.says("account enable carol", "");
     let app = |services: &str| {
         let command = format!("account app-password add carol {services} --for {services}");
         desk.json(&command).remove(0)["password"].as_str().unwrap().to_owned()
     };
-    assert!(demo.lets_in("carol@demo.test", &app("pop3")));
-    assert!(!demo.lets_in("carol@demo.test", &app("submission")));
+    assert!(lets_in(&demo, "carol@demo.test", &app("pop3")));
+    assert!(!lets_in(&demo, "carol@demo.test", &app("submission")));
 
-    let mut carol = demo.pop3();
-    carol.ask("USER carol@demo.test");
-    assert!(carol.ask("PASS second").starts_with("+OK"));
+    let (carol, answer) = log_in(&demo, "carol@demo.test", "second");
+    assert!(answer.starts_with("+OK"));
     let who = desk.json("who");
     let her = who.iter().find(|it| it["login"] == "carol@demo.test").unwrap();
     assert_eq!((&her["service"], &her["peer"]), (&"pop3".into(), &"127.0.0.1".into()));
-    carol.ask("QUIT");
+    drop(carol);
     assert!(desk.says("stats", "").contains("packetboat_logins_total{service=\"pop3\",outcome=\"ok\"}"));
     desk.says("reload", "");
 
     desk.says("account remove carol --yes", "");
-    assert!(!demo.lets_in("carol@demo.test", "second"));
+    assert!(!lets_in(&demo, "carol@demo.test", "second"));
     desk.says("stop", "");
-    assert!(demo.child.wait().unwrap().success());
+    assert!(demo.ended().success());
     // And the store is free for the command itself.
     assert_eq!(desk.json("account list").len(), 2);
 }

@@ -106,14 +106,19 @@ impl Demo {
     }
 
     /// Ends it as an administrator would.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for it to end, when it has been told to.
+    pub fn ended(mut self) -> ExitStatus {
         let deadline = Instant::now() + GOODBYE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "still there {} s after SIGTERM", GOODBYE.as_secs());
+            assert!(Instant::now() < deadline, "still there after {} s", GOODBYE.as_secs());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
