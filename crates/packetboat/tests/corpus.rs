@@ -1,5 +1,7 @@
 //! Every message of the corpus goes in over SMTP, by DATA and by BDAT, and comes out octet by octet over POP3.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};
