@@ -21,11 +21,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Account(commands::account::AccountArgs),
+    Backup(commands::backup::BackupArgs),
+    Check(commands::check::CheckArgs),
     Demo(commands::demo::DemoArgs),
     Domain(commands::domain::DomainArgs),
     Init(commands::init::InitArgs),
     /// Have the running server read its settings and certificates again
     Reload(commands::control::ControlArgs),
+    Restore(commands::backup::RestoreArgs),
     Serve(commands::serve::ServeArgs),
     /// Show what the running server has counted, as Prometheus reads it
     Stats(commands::control::ControlArgs),
@@ -47,10 +50,13 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Account(args) => commands::account::run(args),
+        Command::Backup(args) => commands::backup::backup(&args),
+        Command::Check(args) => commands::check::run(&args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Domain(args) => commands::domain::run(args),
         Command::Init(args) => commands::init::run(&args),
         Command::Reload(args) => commands::control::run(&args, ServerRequest::Reload),
+        Command::Restore(args) => commands::backup::restore(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Stats(args) => commands::control::run(&args, ServerRequest::Metrics),
         Command::Stop(args) => commands::control::run(&args, ServerRequest::Stop),

@@ -23,5 +23,6 @@ pub mod shutdown;
 pub mod status;
 pub mod systemd;
 pub mod tls;
+pub mod upkeep;
 
 pub use packetboat_message::{Address, Domain};

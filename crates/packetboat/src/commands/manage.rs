@@ -60,17 +60,7 @@ pub(crate) fn manage(
             outcome
         })
     });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if args.json {
-                print(&serde_json::json!({ "error": error }).to_string());
-            } else {
-                complain(&error);
-            }
-            ExitCode::from(error.kind.code())
-        }
-    }
+    end(args.json, outcome)
 }
 
 /// Without threads, because the process may have to become another user first.
@@ -81,8 +71,29 @@ fn runtime() -> Result<tokio::runtime::Runtime, AdminError> {
         .map_err(|error| AdminError::new(ErrorKind::Io, error.to_string()))
 }
 
+/// Tells how a command ended, a failure by message and exit code.
+pub(crate) fn end(json: bool, outcome: Result<(), AdminError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if json {
+                print(&serde_json::json!({ "error": error }).to_string());
+            } else {
+                complain(&error);
+            }
+            ExitCode::from(error.kind.code())
+        }
+    }
+}
+
 impl ManageArgs {
-    fn settings(&self) -> Result<Settings, AdminError> {
+    /// Whether to print JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// The settings meant.
+    pub(crate) fn settings(&self) -> Result<Settings, AdminError> {
         if let Some(data) = &self.data {
             let mut settings = Settings::default();
             settings.general.data.clone_from(data);
@@ -182,7 +193,7 @@ pub(crate) fn first_line() -> Result<Password, AdminError> {
 }
 
 /// Prints a line. A reader that went away, such as `head`, is no failure.
-fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
@@ -194,6 +205,7 @@ fn as_json(item: &Item) -> String {
         Item::Secret(secret) => serde_json::to_string(secret),
         Item::Connection(connection) => serde_json::to_string(connection),
         Item::Metric(line) => serde_json::to_string(line),
+        Item::Copied(copied) => serde_json::to_string(copied),
         Item::Done(done) => serde_json::to_string(done),
     };
     value.unwrap_or_default()

@@ -1,6 +1,8 @@
 //! One file per command.
 
 pub(crate) mod account;
+pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod control;
 pub(crate) mod demo;
 pub(crate) mod domain;

@@ -57,6 +57,17 @@ pub async fn execute(request: Request, context: &Context, items: &Items) -> Resu
     match request {
         Request::Domain(request) => domain(request, &context.directory, items).await,
         Request::Account(request) => account(request, &context.directory, items).await,
+        Request::Backup { to } => {
+            let copied = context.directory.store().backup(&to).await.map_err(|error| {
+                let message = format!(
+                    "{}: {error}; a backup goes into a directory that is empty or holds an earlier one, and that the \
+                     server's user may write",
+                    to.display()
+                );
+                AdminError::new(ErrorKind::Io, message)
+            })?;
+            items.tell(Item::Copied(copied.into())).await
+        }
         Request::Server(request) => match &context.running {
             Some(running) => server(request, running.as_ref(), items).await,
             None => Err(AdminError::new(

@@ -23,6 +23,8 @@ pub enum Item {
     Connection(Connection),
     /// Numbers in the text format of Prometheus, line by line.
     Metric(String),
+    /// What a backup or a restore copied.
+    Copied(Copied),
     /// Something is done that has nothing to show.
     Done(Done),
 }
@@ -118,4 +120,21 @@ pub struct Done {
     /// With what or whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
+}
+
+/// What a backup or a restore copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Files copied.
+    pub files: u64,
+    /// Files that the copy had already.
+    pub there_already: u64,
+    /// Octets copied.
+    pub octets: u64,
+}
+
+impl From<packetboat_store::Copied> for Copied {
+    fn from(copied: packetboat_store::Copied) -> Copied {
+        Copied { files: copied.files, there_already: copied.there_already, octets: copied.octets }
+    }
 }

@@ -22,7 +22,7 @@ pub use packetboat_account::{Quota, Service};
 
 pub use error::{AdminError, ErrorKind};
 pub use execute::{Context, Items, Running, execute};
-pub use item::{Account, AppPassword, Connection, Domain, Done, Item, QuotaUse, Secret};
+pub use item::{Account, AppPassword, Connection, Copied, Domain, Done, Item, QuotaUse, Secret};
 pub use listen::{AdminSocket, SocketError};
 pub use office::Office;
 pub use request::{AccountRequest, DomainRequest, NewPassword, Password, Request, ServerRequest};

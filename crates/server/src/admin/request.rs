@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use packetboat_account::{Quota, Service};
 use packetboat_wire::Secret;
@@ -17,6 +18,11 @@ pub enum Request {
     Account(AccountRequest),
     /// With the running server.
     Server(ServerRequest),
+    /// Copy the store, while it works.
+    Backup {
+        /// To where: a directory that is empty or holds an earlier copy. Absolute, since the server stands elsewhere.
+        to: PathBuf,
+    },
 }
 
 impl From<AccountRequest> for Request {
