@@ -32,6 +32,8 @@ struct Pair {
     /// What the server got, message by message.
     received: Vec<(Option<String>, Vec<String>, Vec<u8>)>,
     open: (Option<String>, Vec<String>, Vec<u8>),
+    /// The server wants no mechanism with channel binding.
+    no_plus: bool,
     authenticated: Vec<String>,
     client_events: Vec<client::Event>,
     server_aborts: Vec<Abort>,
@@ -60,6 +62,7 @@ impl Pair {
             letter,
             received: Vec::new(),
             open: Default::default(),
+            no_plus: false,
             authenticated: Vec::new(),
             client_events: Vec::new(),
             server_aborts: Vec::new(),
@@ -192,6 +195,9 @@ impl Pair {
                 self.received.push(std::mem::take(&mut self.open));
             }
             server::Event::Aborted(why) => self.server_aborts.push(why),
+            server::Event::AuthStart(mechanism) if self.no_plus && mechanism.binds_channel() => {
+                server.refuse(reply::mechanism_too_weak());
+            }
             server::Event::AuthStart(_) => server.start_authentication(b"server nonce, random"),
             server::Event::Auth(Ask::Password { password, .. }) if password.expose() == "secret" => {
                 server.accept()
@@ -286,6 +292,21 @@ fn every_mechanism_logs_in_under_tls() {
             assert_eq!(failed, !right, "{mechanism:?} {password}");
         }
     }
+}
+
+#[test]
+fn to_leave_out_channel_binding_is_no_lie() {
+    let mut client = client_config(Protocol::Smtp);
+    client.tls = TlsPolicy::Required;
+    client.credentials =
+        Some(Credentials { username: "alice".into(), password: "secret".into(), authzid: None });
+    let mut server = server_config(Role::Submission);
+    server.starttls = true;
+    server.auth.mechanisms = vec![Mechanism::ScramSha256Plus, Mechanism::ScramSha256];
+    let mut pair = Pair::new(client, server, letter(&["one@example.org"], &[b"x\r\n"], 1));
+    pair.no_plus = true;
+    pair.run();
+    assert_eq!(pair.authenticated, ["alice"], "{:?}", pair.client_events);
 }
 
 #[test]

@@ -171,7 +171,10 @@ impl Client {
     /// Writes all that can be written without an answer; ends the message when there is nothing left of it.
     pub(super) fn write_message(&mut self) {
         let State::Message(mut message) = std::mem::replace(&mut self.state, State::Closing) else { return };
-        let window = if self.capabilities.pipelining { WINDOW } else { 1 };
+        // In LMTP the last chunk has more answers than one, or one if the message is refused already: that has to be
+        // known before.
+        let one_by_one = self.config.protocol == Protocol::Lmtp && message.body != Body::NotYet;
+        let window = if self.capabilities.pipelining && !one_by_one { WINDOW } else { 1 };
         while message.expected.len() < window {
             match message.next {
                 Next::Mail => {
@@ -271,7 +274,6 @@ impl Client {
                 message.open = false;
                 message.refuse(stage, reply);
             }
-            Some(Expected::EndFor(_)) if message.refused.is_some() => {}
             Some(Expected::EndFor(index)) if accepted || refused => {
                 message.open = false;
                 self.events.push_back(Event::Delivery { index, reply });

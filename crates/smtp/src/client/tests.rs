@@ -13,13 +13,18 @@ fn client(config: Config) -> Client {
 
 /// Hands the client what the server says, and returns what it sends.
 fn say(client: &mut Client, text: &str) -> String {
-    let mut sent = String::new();
+    tell(client, text).0
+}
+
+/// Hands the client what the server says, and returns what it sends and what it tells.
+fn tell(client: &mut Client, text: &str) -> (String, Vec<Event>) {
+    let (mut sent, mut events) = (String::new(), Vec::new());
     client.receive(text.as_bytes());
     loop {
         match client.next(Instant::now()) {
             Step::Send(bytes) => sent += std::str::from_utf8(&bytes).unwrap(),
-            Step::Event(_) => {}
-            Step::StartTls | Step::Wait { .. } | Step::Close => return sent,
+            Step::Event(event) => events.push(event),
+            Step::StartTls | Step::Wait { .. } | Step::Close => return (sent, events),
         }
     }
 }
@@ -68,4 +73,19 @@ fn each_login_has_a_nonce_of_its_own() {
     let second = say(&mut client, "534 5.7.9 no\r\n");
     assert!(first.starts_with("AUTH SCRAM-SHA-256 ") && second.starts_with("AUTH SCRAM-SHA-1 "));
     assert_ne!(nonce(&first), nonce(&second));
+}
+
+#[test]
+fn behind_a_refused_sender_nothing_is_told_of_recipients() {
+    let mut client = client(Config::new(Protocol::Smtp, "client.example"));
+    say(&mut client, "220 ready\r\n");
+    say(&mut client, "250-mail.example.org\r\n250 PIPELINING\r\n");
+    let recipients = vec![Recipient::new(Address::parse("a@example.org").unwrap()); 2];
+    client.send(Envelope { sender: Sender::default(), recipients }).unwrap();
+    say(&mut client, "");
+    let (_, events) = tell(&mut client, "550 no\r\n503 what?\r\n503 what?\r\n503 what?\r\n");
+    assert!(
+        matches!(events[..], [Event::Done(Outcome::Refused { stage: Stage::Mail, .. }), Event::Ready]),
+        "{events:?}"
+    );
 }

@@ -120,11 +120,6 @@ impl Server {
         };
         self.deadline = None;
         match data.refusal {
-            // What is both too big and dangerous is called dangerous, whichever was seen first.
-            Some(_) if data.reader.defects().bare_endings() => {
-                self.say_body_refusal(&Refusal::BareNewline, data.replies);
-                Turn::Again
-            }
             None => {
                 self.state = State::Asked(Question::BodyEnd(data.replies));
                 Turn::Event(Event::BodyEnd { octets: data.reader.octets() })

@@ -31,7 +31,7 @@ impl Server {
             return Turn::Again;
         }
         let start = self.input.as_slice();
-        if self.hello.is_none() && self.tls.is_none() && start.first() == Some(&TLS_HANDSHAKE) {
+        if start.first() == Some(&TLS_HANDSHAKE) {
             self.say_last(&reply::foreign_protocol(), Closed::Hostile);
             return Turn::Again;
         }
