@@ -346,7 +346,7 @@ impl Output {
         let media_type = match &attachment.media_type {
             Some(given) if is_media_type(given) => given.clone(),
             Some(given) => return Err(ComposeError::MediaType(given.clone())),
-            None => guess(&attachment.name),
+            None => guess_media_type(&attachment.name),
         };
         self.push(&format!("Content-Type: {media_type}\r\n"));
         self.push(&format!(
@@ -362,7 +362,7 @@ impl Output {
 
 /// The media type that a name suggests. Messages and multiparts may not be in base64 (RFC 2046 sections 5.1 and
 /// 5.2.1), so they go as plain octets.
-fn guess(name: &str) -> String {
+pub fn guess_media_type(name: &str) -> String {
     let guess = mime_guess::from_path(name).first_or_octet_stream();
     match guess.type_().as_str() {
         "message" | "multipart" => "application/octet-stream".to_owned(),

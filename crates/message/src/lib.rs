@@ -8,6 +8,7 @@ mod base64_lines;
 pub mod compose;
 pub mod date;
 mod encode;
+pub mod fields;
 pub mod header;
 pub mod mailbox;
 mod message_id;

@@ -91,6 +91,11 @@ impl Mailbox {
         &self.address
     }
 
+    /// A header field of that name with the mailbox in it, and its CRLF.
+    pub fn to_field(&self, name: &str) -> String {
+        encode::words_field(name, std::iter::once(self.to_header().as_str()))
+    }
+
     /// The mailbox as a header field carries it: the name quoted or in encoded-words where it has to be, the domain in
     /// A-form unless the local part needs SMTPUTF8 anyway.
     pub(crate) fn to_header(&self) -> String {
