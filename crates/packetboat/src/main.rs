@@ -29,6 +29,7 @@ enum Command {
     /// Have the running server read its settings and certificates again
     Reload(commands::control::ControlArgs),
     Restore(commands::backup::RestoreArgs),
+    Send(Box<commands::send::SendArgs>),
     Serve(commands::serve::ServeArgs),
     /// Show what the running server has counted, as Prometheus reads it
     Stats(commands::control::ControlArgs),
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Init(args) => commands::init::run(&args),
         Command::Reload(args) => commands::control::run(&args, ServerRequest::Reload),
         Command::Restore(args) => commands::backup::restore(&args),
+        Command::Send(args) => commands::send::run(*args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Stats(args) => commands::control::run(&args, ServerRequest::Metrics),
         Command::Stop(args) => commands::control::run(&args, ServerRequest::Stop),

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod domain;
 pub(crate) mod init;
 mod manage;
+pub(crate) mod send;
 pub(crate) mod serve;
 
 use std::fmt::Display;
