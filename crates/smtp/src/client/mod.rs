@@ -140,6 +140,11 @@ impl Client {
         self.tls.as_deref()
     }
 
+    /// The mechanism of the login, the last one tried if there were several.
+    pub fn mechanism(&self) -> Option<Mechanism> {
+        self.tried.last().copied()
+    }
+
     /// Whether the owner has to give a piece of the message.
     pub fn wants_body(&self) -> bool {
         matches!(&self.state, State::Message(message) if message.asks())
