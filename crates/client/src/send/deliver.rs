@@ -250,8 +250,9 @@ impl Conversation<'_, '_> {
         if self.delivery.dsn.is_wanted() && !capabilities.dsn {
             (around.note)("The server does not offer DSN: --notify, --ret and --envid are not heeded.");
         }
-        let login =
-            self.delivery.settings.login.as_ref().map(|login| LoginReport { user: login.user.clone() });
+        let login = self.delivery.settings.login.as_ref().zip(client.mechanism());
+        let login = login
+            .map(|(login, mechanism)| LoginReport { user: login.user.clone(), mechanism: mechanism.name() });
         let extensions = extensions(capabilities);
         let server = self.server();
         server.extensions = extensions;

@@ -8,6 +8,9 @@ use crate::link::Observer;
 /// Octets of a line that are shown.
 const SHOWN_MAX: usize = 1024;
 
+/// Octets of the line that ends a message.
+const END: u64 = 3;
+
 /// Shows each line with `C:` or `S:` before it.
 pub(crate) struct Dialogue {
     say: Say,
@@ -93,7 +96,7 @@ impl Dialogue {
                     tail[4] = octet;
                     *octets += 1;
                     if tail == b"\r\n.\r\n" {
-                        let shown = format!("C: [{} octets of message]", *octets);
+                        let shown = format!("C: [{} octets of message]", octets.saturating_sub(END));
                         (self.say)(&shown);
                         self.state = State::Commands;
                         return bytes.get(at + 1..).unwrap_or_default();
@@ -235,7 +238,7 @@ mod tests {
                 "C: DATA",
                 "S: 250 ok",
                 "S: 354 go",
-                "C: [23 octets of message]",
+                "C: [20 octets of message]",
                 "C: QUIT",
                 "C: BDAT 5 LAST",
                 "C: [5 octets of message]",

@@ -101,6 +101,10 @@ pub(crate) fn session(error: &Error, place: &Place, ready: bool) -> Fault {
                 "The message was sent whole and may have been delivered: look before you send it again.",
             )
         }
+        Error::TimedOut(Stage::Greeting) | Error::Lost(Stage::Greeting) => {
+            Failure::new(FailureKind::Temporary, format!("{place}: the server says nothing"))
+                .hint("If it expects TLS at once, use --tls implicit.")
+        }
         Error::TimedOut(_) | Error::Lost(_) => Failure::new(FailureKind::Temporary, said),
     };
     // Another server would be given the same wrong password.

@@ -100,6 +100,8 @@ pub struct TlsReport {
 pub struct LoginReport {
     /// The name.
     pub user: String,
+    /// The SASL mechanism.
+    pub mechanism: &'static str,
 }
 
 /// A server's reply.
