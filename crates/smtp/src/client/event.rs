@@ -160,7 +160,7 @@ pub enum Error {
 #[error("the session is not ready for a message")]
 pub struct NotReady;
 
-/// Whose fault an [`Error`] is.
+/// Whose fault an [`enum@Error`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The server keeps to the protocol, and says no.
