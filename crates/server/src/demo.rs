@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::app::{App, AppError, serve};
 use crate::server::write_private;
-use crate::settings::{Certificate, Listen, ListenAddress, Settings};
+use crate::settings::{Certificate, Listen, ListenAddress, Settings, Size};
 use crate::tls::generate;
 
 /// The domain of the demo's accounts.
@@ -20,7 +20,9 @@ pub const DOMAIN: &str = "demo.test";
 /// Every account's password.
 pub const PASSWORD: &str = "demo";
 /// More connections than a small machine's default, since a demo is also what load is tried on.
-const CONNECTIONS: u32 = 50_000;
+const CONNECTIONS: u32 = 15_000;
+/// Larger than a mail server's usual limit, since a demo is also where large messages are tried.
+const MESSAGE_SIZE: Size = Size(1 << 30);
 
 /// What is wanted of a demo.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +81,7 @@ impl Demo {
         settings.general.data = dir.join("data");
         settings.certificates = vec![certificate(dir)?];
         settings.auth.plaintext_without_tls = true;
+        settings.limits.message_size = MESSAGE_SIZE;
         settings.limits.connections = CONNECTIONS;
         settings.limits.connections_before_login = CONNECTIONS;
         settings.pop3.apop = true;
