@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_idle_session_is_small() {
     // With the connection's own state around it, a thousand idle clients shall not cost a megabyte.
-    assert!(size_of::<Server>() <= 448, "{}", size_of::<Server>());
+    assert!(size_of::<Server>() <= 256, "{}", size_of::<Server>());
 }
 
 #[test]
