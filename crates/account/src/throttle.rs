@@ -11,6 +11,9 @@
 //!   own mail program. A success takes back the failures of its own pair and no others: an account of one's own is no
 //!   help in guessing somebody else's password.
 //!
+//! A trusted network, such as that of a webmail program, is never counted and never banned, but tries on an account from
+//! there wait like all others: whoever guesses through the webmail program comes from there too.
+//!
 //! A wait is a place in a queue: two tries at once on one account wait one after the other, so opening many connections
 //! does not make guessing faster.
 //!
@@ -18,8 +21,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
 
 use crate::bounded::Bounded;
 
@@ -44,8 +49,8 @@ pub struct ThrottleRules {
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that name a network; a subscriber has at least a /64 of them.
     pub ipv6_prefix: u8,
-    /// Tries from this machine itself are never held up. Not for a server behind a proxy that hides addresses.
-    pub exempt_loopback: bool,
+    /// Networks that are never banned: many people come from there, or nobody else can.
+    pub trusted: Vec<IpNet>,
     /// Networks, accounts and pairs remembered at most, about 120 octets each. The longest untouched go first.
     pub max_entries: usize,
 }
@@ -62,7 +67,10 @@ impl Default for ThrottleRules {
             friend_for: Duration::from_secs(30 * 24 * 60 * 60),
             ipv4_prefix: 32,
             ipv6_prefix: 64,
-            exempt_loopback: true,
+            trusted: vec![
+                IpNet::new_assert(IpAddr::V4(Ipv4Addr::LOCALHOST), 8).trunc(),
+                IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+            ],
             max_entries: 50_000,
         }
     }
@@ -95,6 +103,14 @@ enum Key {
     Pair(u128, u64),
 }
 
+/// What a try is counted for.
+#[derive(Debug, Clone, Copy)]
+struct Subject {
+    network: u128,
+    name: u64,
+    trusted: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Record {
     failures: u32,
@@ -114,11 +130,12 @@ impl Throttle {
 
     /// Whether somebody at `peer` may try to log in as `account`. A delay takes its place in the queue: ask once a try.
     pub fn check(&mut self, now: Instant, peer: IpAddr, account: &str) -> Verdict {
-        let Some((network, name)) = self.subject(peer, account) else {
-            return Verdict::Allowed;
-        };
+        let Subject { network, name, trusted } = self.subject(peer, account);
         if self.is_friend(now, network, name) {
             return self.take_turn(now, &[Key::Pair(network, name)]);
+        }
+        if trusted {
+            return self.take_turn(now, &[Key::Account(name)]);
         }
         if let Some(until) = self.banned_until(network).filter(|until| *until > now) {
             return Verdict::Banned(until);
@@ -128,9 +145,7 @@ impl Throttle {
 
     /// The try was made, and the credentials were wrong.
     pub fn failed(&mut self, now: Instant, peer: IpAddr, account: &str) {
-        let Some((network, name)) = self.subject(peer, account) else {
-            return;
-        };
+        let Subject { network, name, trusted } = self.subject(peer, account);
         let friend = self.is_friend(now, network, name);
         let ban_after = self.rules.ban_after;
         let pair = self.count(now, Key::Pair(network, name));
@@ -142,6 +157,9 @@ impl Throttle {
             return;
         }
         self.count(now, Key::Account(name));
+        if trusted {
+            return;
+        }
         let banned_until = now + self.rules.ban_for;
         let network = self.count(now, Key::Network(network));
         if network.failures >= ban_after {
@@ -151,9 +169,7 @@ impl Throttle {
 
     /// The try was made, and the credentials were right.
     pub fn succeeded(&mut self, now: Instant, peer: IpAddr, account: &str) {
-        let Some((network, name)) = self.subject(peer, account) else {
-            return;
-        };
+        let Subject { network, name, .. } = self.subject(peer, account);
         let was_friend = self.is_friend(now, network, name);
         let pair = self.records.get_or_insert_with(Key::Pair(network, name), || Record::new(now));
         let taken_back = std::mem::take(&mut pair.failures);
@@ -170,12 +186,9 @@ impl Throttle {
         }
     }
 
-    /// What is counted for a try; nothing when it is exempt.
-    fn subject(&self, peer: IpAddr, account: &str) -> Option<(u128, u64)> {
+    /// What is counted for a try.
+    fn subject(&self, peer: IpAddr, account: &str) -> Subject {
         let peer = peer.to_canonical();
-        if self.rules.exempt_loopback && peer.is_loopback() {
-            return None;
-        }
         let network = match peer {
             // In the space of IPv4-mapped addresses, where no IPv6 peer can come from after `to_canonical`.
             IpAddr::V4(address) => keep_bits(
@@ -184,7 +197,8 @@ impl Throttle {
             ),
             IpAddr::V6(address) => keep_bits(address.to_bits(), u32::from(self.rules.ipv6_prefix)),
         };
-        Some((network, self.names.hash_one(account)))
+        let trusted = self.rules.trusted.iter().any(|trusted| trusted.contains(&peer));
+        Subject { network, name: self.names.hash_one(account), trusted }
     }
 
     fn is_friend(&mut self, now: Instant, network: u128, name: u64) -> bool {
@@ -416,15 +430,18 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_exempt_where_the_rules_say_so() {
-        for (exempt, peer, banned) in
-            [(true, "127.0.0.1", false), (true, "::1", false), (false, "127.0.0.1", true)]
-        {
-            let mut clock = Clock::new(|rules| rules.exempt_loopback = exempt);
+    fn a_trusted_network_is_never_banned_but_guessing_an_account_waits() {
+        for (peer, trusted) in [("127.0.0.1", true), ("::1", true), ("10.1.2.3", true), (HOME, false)] {
+            let mut clock = Clock::new(|rules| rules.trusted.push("10.0.0.0/8".parse().expect("a network")));
             for n in 0..30 {
                 clock.guess(peer, &n.to_string());
             }
-            assert_eq!(matches!(clock.check(peer, "x"), Verdict::Banned(_)), banned, "{peer} {exempt}");
+            assert_eq!(clock.check(peer, "bob@a.example") == Verdict::Allowed, trusted, "{peer}");
+            let waits: Vec<_> = (0..6)
+                .filter_map(|_| clock.guess(peer, "bob@a.example"))
+                .map(|wait| wait.as_secs())
+                .collect();
+            assert_eq!(waits, if trusted { vec![0, 0, 0, 0, 1, 2] } else { vec![] }, "{peer}");
         }
     }
 

@@ -343,9 +343,9 @@ async fn guessing_takes_longer_and_longer_and_the_owner_does_not_notice() {
     log_in(&authenticator, ALICE, "correct horse").await.unwrap();
     let start = tokio::time::Instant::now();
     for name in [ALICE, "nobody@example.org"] {
-        for _ in 0..8 {
+        for n in 0..8 {
             let attempt = from("198.51.100.1", Service::Imap);
-            authenticator.password(attempt, name, &"guess".into()).await.unwrap_err();
+            authenticator.password(attempt, name, &format!("guess{n}").into()).await.unwrap_err();
         }
     }
     assert!(start.elapsed() > Duration::from_secs(60), "{:?}", start.elapsed());
@@ -359,4 +359,38 @@ async fn guessing_takes_longer_and_longer_and_the_owner_does_not_notice() {
     let start = tokio::time::Instant::now();
     log_in(&authenticator, ALICE, "correct horse").await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// A telephone whose owner has changed the password at the computer.
+#[tokio::test(start_paused = true)]
+async fn an_outdated_password_is_not_guessing() {
+    let directory = directory(options()).await;
+    with_account(&directory, ALICE, "correct horse").await;
+    let authenticator = Authenticator::new(directory.clone(), AuthenticatorOptions::default()).unwrap();
+    let phone = from("198.51.100.1", Service::Imap);
+    for name in [ALICE, "nobody@example.org"] {
+        let before = directory.hashes_computed();
+        for _ in 0..10 {
+            assert!(authenticator.password(phone, name, &"old".into()).await.is_err());
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+        assert_eq!(directory.hashes_computed() - before, 1, "{name}");
+    }
+    for n in 0..40 {
+        let _ = authenticator.password(phone, &format!("user{n}@example.org"), &"old".into()).await;
+        assert!(authenticator.password(phone, ALICE, &"old".into()).await.is_err());
+    }
+    let laptop = authenticator.password(phone, ALICE, &"correct horse".into()).await;
+    assert!(matches!(laptop, Err(Denied { reason: Reason::Throttled(_) })), "guessing is still guessing");
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    for _ in 0..40 {
+        assert!(authenticator.password(phone, ALICE, &"old".into()).await.is_err());
+    }
+    assert!(authenticator.password(phone, ALICE, &"correct horse".into()).await.is_ok());
+
+    // A new password may be one that was wrong before.
+    directory.set_password(id(&directory), NewPassword::Plain("old".into())).await.unwrap();
+    assert!(authenticator.password(phone, ALICE, &"old".into()).await.is_ok());
+    with_account(&directory, "nobody@example.org", "old").await;
+    assert!(authenticator.password(phone, "nobody@example.org", &"old".into()).await.is_ok());
 }

@@ -89,9 +89,9 @@ fn manage(desk: &Desk) {
         (&"phone".into(), &serde_json::json!(["pop3", "imap"]))
     );
     desk.says("account app-password revoke alice@example.org phone", "");
-    assert_eq!(desk.says("account apop alice@example.org", "").trim_end().len(), 23);
-    desk.says("account apop alice@example.org --stdin", "tanstaaf\n");
-    desk.says("account apop alice@example.org --remove", "");
+    assert_eq!(desk.says("account apop-secret alice@example.org", "").trim_end().len(), 23);
+    desk.says("account apop-secret alice@example.org --stdin", "tanstaaf\n");
+    desk.says("account apop-secret alice@example.org --remove", "");
     desk.says("domain postmaster example.org bob@example.org", "");
     let domain = desk.json("domain list").into_iter().find(|it| it["domain"] == "example.org").unwrap();
     assert_eq!(domain["postmaster"], "bob@example.org");

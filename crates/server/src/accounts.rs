@@ -18,22 +18,27 @@ pub fn directory_options(settings: &Settings) -> DirectoryOptions {
         // The ranges of the settings leave nothing that Argon2 does not know.
         cost: Argon2Cost::new(memory_kib, auth.hash_passes, 1).unwrap_or_default(),
         at_once: usize::try_from(auth.hashes_at_a_time).unwrap_or(1),
+        scram_iterations: auth.scram_iterations,
         ..HashingRules::default()
     };
-    DirectoryOptions { hashing, ..DirectoryOptions::default() }
+    DirectoryOptions {
+        subaddress_separator: settings.accounts.subaddress_separator.0,
+        default_domain: settings.accounts.default_domain.clone(),
+        hashing,
+    }
 }
 
 /// How log-ins are checked.
 pub fn authenticator_options(settings: &Settings) -> AuthenticatorOptions {
     let auth = &settings.auth;
-    AuthenticatorOptions {
-        throttle: ThrottleRules {
-            ban_after: auth.ban_after,
-            ban_for: auth.ban_for,
-            ..ThrottleRules::default()
-        },
-        remember_for: Some(auth.cache).filter(|time| *time > Duration::ZERO),
-    }
+    let throttle = ThrottleRules {
+        free_failures: auth.delay_after,
+        ban_after: auth.ban_after,
+        ban_for: auth.ban_for,
+        trusted: settings.limits.trusted_networks.clone(),
+        ..ThrottleRules::default()
+    };
+    AuthenticatorOptions { throttle, remember_for: Some(auth.cache).filter(|time| *time > Duration::ZERO) }
 }
 
 /// How the store is opened.

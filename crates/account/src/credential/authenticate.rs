@@ -26,7 +26,7 @@ use crate::random;
 use crate::record::{Account, Service};
 use crate::throttle::{Throttle, ThrottleRules, Verdict};
 
-/// Right passwords remembered at most, about 100 octets each.
+/// Right passwords, and wrong guesses, remembered at most; about 100 octets each.
 const REMEMBERED_MAX: usize = 16_384;
 
 /// How log-ins are checked.
@@ -34,9 +34,10 @@ const REMEMBERED_MAX: usize = 16_384;
 pub struct AuthenticatorOptions {
     /// How often may be guessed.
     pub throttle: ThrottleRules,
-    /// How long a right password is remembered, as a hash under a key that this process alone has and never writes
-    /// down, so that a mail program that looks for mail each minute does not cost a slow hash each minute. `None`: not
-    /// at all. Any change of the account's credentials ends it at once.
+    /// How long it is remembered that a password was right or wrong, as a hash under a key that this process alone has
+    /// and never writes down, so that a mail program that looks for mail each minute does not cost a slow hash each
+    /// minute, and one with an outdated password does not look like one that guesses. `None`: not at all. Any change
+    /// of the account's credentials ends it at once.
     pub remember_for: Option<Duration>,
 }
 
@@ -133,10 +134,15 @@ pub struct Authenticator {
 struct Shared {
     throttle: Mutex<Throttle>,
     remember_for: Option<Duration>,
-    remembered: Mutex<Bounded<[u8; 32], Remembered>>,
+    remembered: Mutex<Bounded<Mark, Remembered>>,
+    /// Guesses that were wrong lately, and until when that is remembered.
+    wrong: Mutex<Bounded<Mark, Instant>>,
     /// Of this process alone.
     remember_key: hmac::Key,
 }
+
+/// A name and password as remembered: a keyed hash.
+type Mark = [u8; 32];
 
 /// That a password was right.
 #[derive(Debug)]
@@ -160,6 +166,7 @@ impl Authenticator {
             throttle: Mutex::new(Throttle::new(options.throttle)),
             remember_for: options.remember_for,
             remembered: Mutex::new(Bounded::new(REMEMBERED_MAX)),
+            wrong: Mutex::new(Bounded::new(REMEMBERED_MAX)),
             remember_key: hmac::Key::new(hmac::HMAC_SHA256, &random::octets::<32>()?),
         };
         Ok(Authenticator { directory, shared: Arc::new(shared) })
@@ -178,7 +185,18 @@ impl Authenticator {
         password: &Secret<String>,
     ) -> Result<Identity, Denied> {
         let name = self.enter(attempt, login).await?;
-        let outcome = self.check_password(attempt, login, password).await;
+        let known = self.known(login)?;
+        let guess = self.guess_mark(&name, known.as_ref(), password);
+        if self.was_wrong(&guess) {
+            // A mail program with an outdated password. The same guess again tells nobody anything, so it is not
+            // counted: such a program does not get its network banned.
+            let reason = if known.is_some() { Reason::WrongCredentials } else { Reason::UnknownName };
+            return Err(Denied { reason });
+        }
+        let outcome = self.check_password(attempt, known, password).await;
+        if let Err(Denied { reason: Reason::WrongCredentials | Reason::UnknownName }) = outcome {
+            self.remember_wrong(guess);
+        }
         self.leave(attempt, &name, outcome)
     }
 
@@ -265,10 +283,9 @@ impl Authenticator {
     async fn check_password(
         &self,
         attempt: Attempt,
-        login: &str,
+        known: Option<Known>,
         password: &Secret<String>,
     ) -> Result<Identity, Denied> {
-        let known = self.known(login)?;
         if password.expose().len() > PASSWORD_MAX {
             return Err(Denied { reason: Reason::WrongCredentials });
         }
@@ -343,22 +360,46 @@ impl Authenticator {
         Ok(Some(Known { account, credentials }))
     }
 
-    fn mark(&self, account: AccountId, password: &Secret<String>) -> [u8; 32] {
+    fn mark(&self, account: AccountId, password: &Secret<String>) -> Mark {
+        self.sign(&[b"right", &account.0.to_be_bytes(), password.expose().as_bytes()])
+    }
+
+    /// Of a guess at a name, whether or not there is such an account.
+    fn guess_mark(&self, name: &str, known: Option<&Known>, password: &Secret<String>) -> Mark {
+        // 0 is no version, so what was wrong for nobody may be right for whoever gets the name.
+        let version = known.map_or(0, |known| known.credentials.version);
+        let length = u64::try_from(name.len()).unwrap_or(u64::MAX);
+        let password = password.expose().as_bytes();
+        self.sign(&[b"wrong", &version.to_be_bytes(), &length.to_be_bytes(), name.as_bytes(), password])
+    }
+
+    fn sign(&self, pieces: &[&[u8]]) -> Mark {
         let mut context = hmac::Context::with_key(&self.shared.remember_key);
-        context.update(&account.0.to_be_bytes());
-        context.update(password.expose().as_bytes());
+        pieces.iter().for_each(|piece| context.update(piece));
         let mut mark = [0; 32];
         mark.copy_from_slice(context.sign().as_ref());
         mark
     }
 
-    fn is_remembered(&self, mark: &[u8; 32], version: u64) -> bool {
+    fn was_wrong(&self, guess: &Mark) -> bool {
+        let now = tokio::time::Instant::now().into_std();
+        self.shared.wrong.lock().get_mut(guess).is_some_and(|until| now < *until)
+    }
+
+    fn remember_wrong(&self, guess: Mark) {
+        if let Some(remember_for) = self.shared.remember_for {
+            let until = tokio::time::Instant::now().into_std() + remember_for;
+            self.shared.wrong.lock().insert(guess, until);
+        }
+    }
+
+    fn is_remembered(&self, mark: &Mark, version: u64) -> bool {
         let now = tokio::time::Instant::now().into_std();
         let mut remembered = self.shared.remembered.lock();
         remembered.get_mut(mark).is_some_and(|it| it.version == version && now < it.until)
     }
 
-    fn remember(&self, mark: [u8; 32], version: u64) {
+    fn remember(&self, mark: Mark, version: u64) {
         if let Some(remember_for) = self.shared.remember_for {
             let until = tokio::time::Instant::now().into_std() + remember_for;
             self.shared.remembered.lock().insert(mark, Remembered { version, until });

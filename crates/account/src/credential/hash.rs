@@ -30,9 +30,10 @@ pub struct HashingRules {
     pub cost: Argon2Cost,
     /// How many are computed at once; each takes the memory of its cost meanwhile.
     pub at_once: usize,
-    /// Iterations of the keys kept for SCRAM (RFC 5802). RFC 7677 section 4 wants at least 4,096. More makes a stolen
-    /// store harder to use, and log-ins slower for the other side: it has to compute as much each time, and what it
-    /// computes with may be a telephone's script engine. Cyrus SASL's peers know 65,536 as the most.
+    /// Iterations of the keys kept for SCRAM (RFC 5802). RFC 7677 section 4 wants at least 4,096, and these keys are
+    /// what a thief of the store would try passwords on, since Argon2 costs him more. But the other side computes as
+    /// much at each log-in, and what it computes with may be a telephone's script engine: 20,000 take a desktop some
+    /// milliseconds.
     pub scram_iterations: u32,
     /// Whether keys for SCRAM-SHA-1 are kept beside those for SCRAM-SHA-256.
     pub scram_sha1: bool,

@@ -112,7 +112,7 @@ enum Command {
     ///
     /// APOP needs the secret itself on both sides, so it is kept readable in the store: whoever reads the store or a
     /// backup of it can log in with it. It is not the password, and must not be the same.
-    Apop {
+    ApopSecret {
         /// Login name
         account: String,
         /// Take the secret from standard input, its first line, instead of making one
@@ -238,13 +238,13 @@ async fn carry_out(command: Command, desk: &mut Desk) -> Result<(), AdminError> 
             desk.ask(R::RemoveAddress { account, address }, |item| about(item, addresses)).await
         }
         Command::AppPassword(command) => app_password(command, desk).await,
-        Command::Apop { account, stdin: false, remove: false } => {
+        Command::ApopSecret { account, stdin: false, remove: false } => {
             let items = desk.look(R::GenerateApopSecret { account }).await?;
             desk.note("The secret for APOP, which is kept readable in the store, is shown this once:");
             desk.tell(&items, secret);
             Ok(())
         }
-        Command::Apop { account, stdin, .. } => {
+        Command::ApopSecret { account, stdin, .. } => {
             let given = if stdin { Some(first_line()?) } else { None };
             let say = |it: &Account| match it.apop {
                 true => format!(

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::keys::{Auth, Certificate, General, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
+use super::keys::{Accounts, Auth, Certificate, General, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
 use super::problem::{Problem, Report};
 use super::section::{Known, Section, read_section};
 use super::value::ListenAddress;
@@ -24,6 +24,7 @@ pub(super) fn known() -> Known {
         .with::<Limits>()
         .with::<Smtp>()
         .with::<Pop3>()
+        .with::<Accounts>()
         .with::<Auth>()
         .with::<Store>()
         .with::<Log>()
@@ -73,6 +74,7 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "limits" => settings.limits = read_section(table, &known, report),
                 "smtp" => settings.smtp = read_section(table, &known, report),
                 "pop3" => settings.pop3 = read_section(table, &known, report),
+                "accounts" => settings.accounts = read_section(table, &known, report),
                 "auth" => settings.auth = read_section(table, &known, report),
                 "store" => settings.store = read_section(table, &known, report),
                 "log" => settings.log = read_section(table, &known, report),

@@ -72,6 +72,7 @@ fn is_unset(key: &Key) -> bool {
 fn sample(key: &str) -> &'static str {
     match key {
         "hostname" => "\"mail.example.org\"",
+        "default_domain" => "\"example.org\"",
         "user" => "\"packetboat\"",
         "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",
         "key" => "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"",

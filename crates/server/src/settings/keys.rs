@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use packetboat_message::Domain;
 use packetboat_wire::sasl::Mechanism;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::problem::Report;
 use super::section::{Key, Section, path, read_value, section, within};
-use super::value::{Expire, ListenAddress, LogFormat, Size, Strictness, TlsVersion, Value};
+use super::value::{Expire, ListenAddress, LogFormat, Separator, Size, Strictness, TlsVersion, Value};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -158,6 +159,18 @@ section! {
 }
 
 section! {
+    /// Names and addresses.
+    Accounts ["accounts"] {
+        /// The domain meant when somebody logs in without one. When not set and there is one domain only, that one is
+        /// meant.
+        default_domain: Option<Domain> = None;
+        /// Mail to alice+lists@example.org goes to alice@example.org: the character between the two, or "" for no
+        /// such addresses.
+        subaddress_separator: Separator = Separator(Some('+'));
+    }
+}
+
+section! {
     /// Logging in.
     Auth ["auth"] {
         /// Let passwords travel without TLS. Whoever listens on the way then knows them.
@@ -170,12 +183,18 @@ section! {
         hash_passes: u32 = 2, in 1..=100;
         /// Passwords hashed at a time; each takes `hash_memory`. More than the processors cannot help.
         hashes_at_a_time: u32 = 2, in 1..=256;
-        /// Remember a good password for so long, so that a program that logs in every minute costs little. "0s" does
-        /// not remember.
+        /// Remember for so long whether a password was right, so that a program that logs in every minute costs
+        /// little. "0s" does not remember.
         cache: Duration = minutes(10), in seconds(0)..=LONG;
         /// Wrong passwords in one connection.
         failures: u32 = 5, in 1..=1000;
-        /// Wrong passwords from one network (IPv4 address, IPv6 /64) until it is banned.
+        /// Work for whoever tries passwords on stolen SCRAM keys, and for each program at each log-in by SCRAM.
+        scram_iterations: u32 = 20_000, in 4096..=1_000_000;
+        /// Wrong passwords on one account or from one network that cost nothing. After these the next tries wait,
+        /// each twice as long as the one before.
+        delay_after: u32 = 3, in 1..=1000;
+        /// Wrong passwords from one network (IPv4 address, IPv6 /64) until it is banned. Networks in
+        /// `limits.trusted_networks` are not.
         ban_after: u32 = 20, in 1..=1_000_000;
         /// For how long.
         ban_for: Duration = minutes(15), in seconds(1)..=seconds(366 * 24 * 60 * 60);

@@ -116,6 +116,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "[limits]\nwrite_timeout = 30",
         "3:17: limits.write_timeout: this integer is not a time such as \"30s\", \"5m\", \"1h 30m\" or \"7d\"",
     ),
+    (
+        "[accounts]\nsubaddress_separator = \"++\"",
+        "3:24: accounts.subaddress_separator: \"++\" is not one of the characters + - = _ . # in quotes, or \"\"",
+    ),
+    (
+        "[accounts]\ndefault_domain = \"[127.0.0.1]\"",
+        "3:18: accounts.default_domain: \"[127.0.0.1]\" is not a domain name such as \"example.org\"",
+    ),
     ("[smtp]\nstrictness = \"very\"", "3:14: smtp.strictness: \"very\" is not \"lenient\" or \"strict\""),
     ("[pop3]\napop = \"yes\"", "3:8: pop3.apop: \"yes\" is not true or false"),
     (

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use packetboat_message::Domain;
 use packetboat_wire::sasl::Mechanism;
 use toml::de::DeValue;
 
@@ -134,6 +135,39 @@ impl Value for Size {
             return integer(value).map(Size);
         }
         value.as_str()?.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+/// A character that separates the parts of a name, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Separator(pub Option<char>);
+
+impl Value for Separator {
+    const KIND: &'static str = "one of the characters + - = _ . # in quotes, or \"\"";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let mut characters = value.as_str()?.chars();
+        match (characters.next(), characters.next()) {
+            (None, _) => Some(Separator(None)),
+            (Some(one), None) if "+-=_.#".contains(one) => Some(Separator(Some(one))),
+            _ => None,
+        }
+    }
+
+    fn write(&self) -> String {
+        quoted(&self.0.map(String::from).unwrap_or_default())
+    }
+}
+
+impl Value for Domain {
+    const KIND: &'static str = "a domain name such as \"example.org\"";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Domain::parse(value.as_str()?).ok().filter(|domain| matches!(domain, Domain::Name(_)))
     }
 
     fn write(&self) -> String {
