@@ -134,14 +134,19 @@ async fn read(dir: &Path) {
     let start = Instant::now();
     let store = Store::open(Options::new(&path)).unwrap();
     println!("open: {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
-    for _ in 0..3 {
-        let start = Instant::now();
-        let rows = store.messages(inbox, None, 100_000).await.unwrap();
-        println!("listing of {}: {:.2} ms", rows.len(), start.elapsed().as_secs_f64() * 1e3);
+    let (start, before) = (Instant::now(), cpu());
+    for _ in 0..20 {
+        assert_eq!(store.messages(inbox, None, 100_000).await.unwrap().len(), 100_000);
     }
+    let (each, used) = (start.elapsed() / 20, (cpu() - before) / 20);
+    println!(
+        "listing of 100,000: {:.2} ms, {:.2} ms CPU",
+        each.as_secs_f64() * 1e3,
+        used.as_secs_f64() * 1e3
+    );
     let rows = store.messages(inbox, None, 100_000).await.unwrap();
     for round in 0..2 {
-        let start = Instant::now();
+        let (start, before) = (Instant::now(), cpu());
         let mut octets = 0;
         for row in rows.iter().take(20_000) {
             let reader = store.open_message(row).await.unwrap();
@@ -149,8 +154,9 @@ async fn read(dir: &Path) {
         }
         let seconds = start.elapsed().as_secs_f64();
         println!(
-            "open and read, round {round}: {:.0}/s, {:.0} MB/s",
+            "open and read, round {round}: {:.0}/s, {:.1} us CPU each, {:.0} MB/s",
             20_000.0 / seconds,
+            (cpu() - before).as_secs_f64() * 1e6 / 20_000.0,
             octets as f64 / seconds / 1e6
         );
     }

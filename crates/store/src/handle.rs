@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::embedded::body::NewBody;
@@ -140,6 +141,14 @@ impl Store {
     /// When the database fails.
     pub async fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<MessageRow>, ReadError> {
         self.embedded().shared.message(mailbox, uid)
+    }
+
+    /// What a listing wants to know of a message without opening its body, as it was given with it.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] when the message was removed since it was listed.
+    pub async fn card(&self, row: &MessageRow) -> Result<Bytes, ReadError> {
+        self.embedded().shared.card(row)
     }
 
     /// Opens a message for reading; it stays readable when it is removed meanwhile.

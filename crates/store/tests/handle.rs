@@ -194,3 +194,24 @@ async fn a_full_disk_refuses_to_grow_and_still_removes() {
     store.commit(tx(vec![Op::Expunge { mailbox: inbox, uids: vec![Uid(1)] }]), vec![]).await.unwrap();
     assert_eq!(store.mailbox(inbox).await.unwrap().unwrap().messages, 0);
 }
+
+#[tokio::test]
+async fn a_body_whose_writing_was_given_up_is_not_committed() {
+    use std::future::Future;
+    let store = Store::temporary().unwrap();
+    let inbox = account_with_mailbox(&store, 1).await;
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut body = loop {
+        let mut body = body(&store, &octets(1_500_000)).await;
+        // The disk may be as quick as to be done when it is asked for the first time: then once more.
+        let pending = std::pin::pin!(body.write(octets(600_000).into())).poll(&mut context).is_pending();
+        if pending {
+            break body;
+        }
+    };
+    assert!(body.write(octets(1).into()).await.is_err());
+    let answer = store.commit(tx(vec![add(inbox, BodySource::New(0), "")]), vec![body]).await;
+    assert!(matches!(answer, Err(TxError::Stopped(_))), "{answer:?}");
+    // Only that body is of no use.
+    common::deliver(&store, inbox, b"x").await;
+}

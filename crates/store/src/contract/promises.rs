@@ -50,6 +50,8 @@ async fn durable_what_was_answered_is_there_after_opening_again(place: &impl Pla
         let store = place.open();
         assert_eq!(store.mailboxes(AccountId(1)).await.unwrap(), before);
         assert_eq!(content(&store, inbox, Uid(1)).await, b"prefix small");
+        let row = store.message(inbox, Uid(1)).await.unwrap().unwrap();
+        assert_eq!(store.card(&row).await.unwrap(), "card");
         assert_eq!(content(&store, inbox, Uid(2)).await[7..], large);
         assert_eq!(store.get("a").unwrap(), None);
         assert_eq!(store.get("b").unwrap().unwrap().value, b"2");
@@ -335,9 +337,9 @@ async fn watchers_see_the_last_change(place: &impl Place) {
     let waiting: Vec<_> = watchers
         .drain(..)
         .map(|mut watch| {
+            let mut last = *watch.borrow_and_update();
+            assert_eq!(last, ModSeq(1));
             tokio::spawn(async move {
-                let mut last = *watch.borrow_and_update();
-                assert_eq!(last, ModSeq(1));
                 while last < ModSeq(101) {
                     watch.changed().await.unwrap();
                     let now = *watch.borrow_and_update();

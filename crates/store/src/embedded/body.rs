@@ -29,6 +29,8 @@ pub struct NewBody {
     reserved: usize,
     len: u64,
     crc: u32,
+    /// Why it is of no use any more. Also while a piece is being written: a caller that gives up waiting has lost it.
+    broken: Option<BodyError>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl NewBody {
             reserved: 0,
             len: 0,
             crc: 0,
+            broken: None,
         }
     }
 
@@ -66,13 +69,23 @@ impl NewBody {
     /// # Errors
     /// When the body needs the disk and the disk is nearly full or fails; the body is then of no use.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), BodyError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         self.crc = crc32c::crc32c_append(self.crc, &chunk);
         self.len += chunk.len() as u64;
+        if self.spill.is_none() && self.reserve(self.buffer.len() + chunk.len()) {
+            self.buffer.extend_from_slice(&chunk);
+            return Ok(());
+        }
+        self.broken = Some(BodyError::Io("it was not waited for".to_owned()));
+        let done = self.write_out(chunk).await;
+        self.broken = done.clone().err();
+        done
+    }
+
+    async fn write_out(&mut self, chunk: Bytes) -> Result<(), BodyError> {
         if self.spill.is_none() {
-            if self.reserve(self.buffer.len() + chunk.len()) {
-                self.buffer.extend_from_slice(&chunk);
-                return Ok(());
-            }
             self.spill = Some(Spill::begin(self.shared.clone()).await?);
         }
         let mut rest = chunk;
@@ -129,6 +142,12 @@ impl NewBody {
 
     /// Ready for the writer: in memory, or durable in its own file under its final name.
     pub(crate) async fn finish(mut self) -> Result<Payload, TxError> {
+        if let Some(error) = self.broken.take() {
+            return Err(match error {
+                BodyError::DiskFull => TxError::DiskFull,
+                BodyError::Io(error) => TxError::Stopped(format!("a body was not received whole: {error}")),
+            });
+        }
         match self.settle().await {
             Ok(payload) => Ok(payload),
             Err(BodyError::DiskFull) => Err(TxError::DiskFull),

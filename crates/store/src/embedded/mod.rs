@@ -66,7 +66,7 @@ const WATCH_SWEEP: usize = 1_024;
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) disk: Disk,
-    readers: Readers,
+    pub(crate) readers: Readers,
     pub(crate) segments: Reading,
     cache: Cache,
     watchers: Mutex<HashMap<AccountId, watch::Sender<ModSeq>>>,
@@ -206,7 +206,7 @@ impl Assembled {
         for dir in &dirs {
             make_dir(dir, &disk)?;
         }
-        let [_, segments, bodies, incoming] = dirs;
+        let [_, segments, _, incoming] = dirs;
         refuse_network(&dir)?;
         let lock = take_lock(&dir)?;
         let path = dir.join("store.db");
@@ -217,7 +217,7 @@ impl Assembled {
         let store = conn.query_row("SELECT store FROM log", [], |row| row.get::<_, i64>(0))? as u64;
         let mut tables = Tables::new(conn)?;
         let mut log = Appender::new(segments.clone(), disk.clone(), store);
-        let places = recover::Dirs { segments: &segments, bodies: &bodies, lost: &dir.join("lost") };
+        let places = recover::Dirs { segments: &segments, lost: &dir.join("lost") };
         recover::recover(&mut tables, &mut log, &places, &disk, store)?;
         for entry in std::fs::read_dir(&incoming).map_err(OpenError::io(&incoming))? {
             let entry = entry.map_err(OpenError::io(&incoming))?;

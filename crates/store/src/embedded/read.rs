@@ -5,6 +5,7 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -28,17 +29,52 @@ const PAGE_MAX: usize = 100_000;
 const WHOLE: u64 = 64 << 10;
 
 /// Connections that only read.
+///
+/// Beginning to read costs several calls to the system, a small query itself hardly more than one. So a connection
+/// stays within its read transaction until something was committed since, and sees nothing older than that.
 #[derive(Debug)]
 pub(crate) struct Readers {
     path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Reader>>,
+    /// One more with each commit.
+    commits: AtomicU64,
     /// Bounds the listings that run at the same time.
     pub(crate) long: Arc<tokio::sync::Semaphore>,
 }
 
+#[derive(Debug)]
+struct Reader {
+    conn: Connection,
+    /// It sees all commits up to this one, and is within a read transaction.
+    sees: Option<u64>,
+}
+
+impl Reader {
+    fn begin(&mut self, commits: u64) -> rusqlite::Result<()> {
+        if self.sees != Some(commits) {
+            self.end()?;
+            self.conn.prepare_cached("BEGIN")?.execute([])?;
+            self.sees = Some(commits);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> rusqlite::Result<()> {
+        if self.sees.take().is_some() {
+            self.conn.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
+}
+
 impl Readers {
     pub(crate) fn new(path: PathBuf) -> Readers {
-        Readers { path, idle: Mutex::new(Vec::new()), long: Arc::new(tokio::sync::Semaphore::new(4)) }
+        Readers {
+            path,
+            idle: Mutex::new(Vec::new()),
+            commits: AtomicU64::new(0),
+            long: Arc::new(tokio::sync::Semaphore::new(4)),
+        }
     }
 
     pub(crate) fn with<T, E: From<rusqlite::Error>>(
@@ -46,16 +82,28 @@ impl Readers {
         query: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         let idle = self.idle.lock().pop();
-        let conn = match idle {
-            Some(conn) => conn,
-            None => schema::open_reader(&self.path)?,
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => Reader { conn: schema::open_reader(&self.path)?, sees: None },
         };
-        let result = query(&conn);
+        // Looked at before the transaction begins: what it sees may be younger, never older.
+        reader.begin(self.commits.load(Ordering::Acquire))?;
+        let result = query(&reader.conn);
         let mut idle = self.idle.lock();
         if idle.len() < KEPT {
-            idle.push(conn);
+            idle.push(reader);
         }
         result
+    }
+
+    /// The writer committed, and answers nobody before this.
+    pub(crate) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Release);
+    }
+
+    /// Lets go of what idle connections see, so that the write-ahead log can begin anew.
+    pub(crate) fn release(&self) {
+        self.idle.lock().retain_mut(|reader| reader.end().is_ok());
     }
 
     pub(crate) fn close(&self) {
@@ -256,6 +304,16 @@ impl Shared {
         Ok(self.readers.with(|conn| message(conn, mailbox, uid))?)
     }
 
+    pub(crate) fn card(&self, row: &MessageRow) -> Result<Bytes, ReadError> {
+        let Some(side) = row.side else { return Ok(Bytes::new()) };
+        let found = self.readers.with(|conn| {
+            conn.prepare_cached("SELECT card FROM side WHERE id = ?1")?
+                .query_row([side as i64], |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?)))
+                .optional()
+        })?;
+        found.ok_or(ReadError::Gone)
+    }
+
     pub(crate) fn open_message(self: &Arc<Self>, row: &MessageRow) -> Result<MessageReader, ReadError> {
         let body = u64::try_from(row.body).map_err(|_| ReadError::Gone)?;
         self.open(body, row.side, Some(row.size))
@@ -290,7 +348,7 @@ impl Shared {
             }
             let prefix = prefix.unwrap_or_default();
             if size.is_some_and(|size| size != prefix.len() as u64 + place.octets) {
-                // The side row's number was given to another message since the row was listed.
+                // A row that another store listed, or one made up.
                 return Err(ReadError::Gone);
             }
             match self.file(&place) {

@@ -22,7 +22,6 @@ const GROUP: u32 = 1_000;
 pub(crate) struct Dirs<'a> {
     pub(crate) lost: &'a Path,
     pub(crate) segments: &'a Path,
-    pub(crate) bodies: &'a Path,
 }
 
 /// Brings database and log to the same place and the appender to the log's end.
@@ -40,7 +39,7 @@ pub(crate) fn recover(
     if start.segment != 0 && ids.first() != Some(&start.segment) {
         return Err(OpenError::Damaged(format!("segment {} is missing", start.segment)));
     }
-    let mut replay = Replay { tables, dirs, pending: Vec::new(), open: 0, replayed: 0 };
+    let mut replay = Replay { tables, pending: Vec::new(), open: 0, replayed: 0 };
     let (mut segment, mut tail) = (start.segment, start.tail);
     let mut torn = false;
     for id in ids {
@@ -139,7 +138,6 @@ enum Step {
 
 struct Replay<'a> {
     tables: &'a mut Tables,
-    dirs: &'a Dirs<'a>,
     pending: Vec<(u64, Place)>,
     /// Transactions in the open group; 0: none is open.
     open: u32,
@@ -170,12 +168,6 @@ impl Replay<'_> {
         match head.kind {
             Kind::Body => {
                 let place = place();
-                if let Some(name) = &place.file {
-                    let len = std::fs::metadata(self.dirs.bodies.join(name)).map(|meta| meta.len());
-                    if len.ok() != Some(place.octets) {
-                        return Ok(Step::Foreign);
-                    }
-                }
                 self.pending.push((head.number, place));
                 Ok(Step::Pending)
             }

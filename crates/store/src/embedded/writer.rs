@@ -145,6 +145,7 @@ impl Writer {
             if let Err(error) = self.log.sync() {
                 tracing::error!(%error, "the log could not be synced at the end");
             }
+            self.shared.readers.close();
             let mode = self.tables.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             if let Err(error) = mode {
                 tracing::warn!(%error, "the last checkpoint did not happen; the next start does it");
@@ -254,6 +255,7 @@ impl Writer {
             Ok(())
         })?;
         result?;
+        self.shared.readers.committed();
         self.log.tail = tail;
         Ok(())
     }
@@ -290,7 +292,8 @@ impl Writer {
     /// Copies the database's log into its file when it has at least so many pages. Everybody is answered already.
     pub(crate) fn checkpoint(&mut self, least: i64) -> Result<(), Fail> {
         let pages = |pragma: &str| {
-            self.tables.conn.query_row(pragma, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+            let mut pragma = self.tables.conn.prepare_cached(pragma)?;
+            pragma.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
         };
         let (length, copied) = pages("PRAGMA wal_checkpoint(NOOP)")?;
         if length - copied < least {
@@ -302,6 +305,7 @@ impl Writer {
         } else {
             "PRAGMA wal_checkpoint(RESTART)"
         };
+        self.shared.readers.release();
         let mut result = Ok((0, 0));
         self.shared.disk.run(DiskOp::DatabaseCheckpoint, || {
             result = pages(pragma);
