@@ -17,6 +17,7 @@ mod error;
 mod handle;
 mod options;
 mod rows;
+mod transfer;
 mod tx;
 
 pub use backup::Copied;
@@ -29,4 +30,5 @@ pub use options::{Clock, Options};
 pub use rows::{
     AccountId, AccountRow, Entry, Flags, MailboxId, MailboxRow, MessageRow, ModSeq, Uid, UidValidity,
 };
+pub use transfer::{TransferError, Transferred};
 pub use tx::{AddMessage, BodySource, FlagChange, Op, OpResult, Receipt, Require, Tx, TxError, TxId};

@@ -296,3 +296,28 @@ async fn a_backup_under_load_holds_all_that_was_answered_before_it() {
 fn tokio_flag() -> std::sync::Arc<std::sync::atomic::AtomicBool> {
     std::sync::Arc::default()
 }
+
+#[tokio::test]
+async fn one_mailbox_comes_back_out_of_a_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let (live, copy) = (dir.path().join("live"), dir.path().join("copy"));
+    make(&live, false).await;
+    let store = Store::open(options(&live)).unwrap();
+    store.backup(&copy).await.unwrap();
+    let inbox = store.mailbox_named(AccountId(1), "INBOX").await.unwrap().unwrap().id;
+    let rows = store.messages(inbox, None, 100).await.unwrap();
+    let uids = rows.iter().map(|row| row.uid).collect();
+    store.commit(tx(vec![Op::Expunge { mailbox: inbox, uids }]), vec![]).await.unwrap();
+    let old = Store::open(options(&copy)).unwrap();
+    let done = old.transfer(inbox, &store, inbox).await.unwrap();
+    assert_eq!((done.messages, done.unreadable.len()), (3, 0));
+    let back = store.messages(inbox, None, 100).await.unwrap();
+    for (was, is) in rows.iter().zip(&back) {
+        assert_eq!((was.flags, was.received_at, was.size), (is.flags, is.received_at, is.size));
+        assert_eq!(content(&old, inbox, was.uid).await, content(&store, inbox, is.uid).await);
+        assert_eq!(store.card(is).await.unwrap(), "card");
+    }
+    // Into itself it ends, too.
+    assert_eq!(store.transfer(inbox, &store, inbox).await.unwrap().messages, 3);
+    assert_eq!(store.mailbox(inbox).await.unwrap().unwrap().messages, 6);
+}

@@ -304,6 +304,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_octets_are_an_answer(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            // Begun like something, and then anything.
+            for tag in 0..=12 {
+                let octets = [&[tag], &octets[..]].concat();
+                if let Some(effects) = decode_all(&octets) {
+                    let mut again = Vec::new();
+                    effects.iter().for_each(|effect| effect.encode(&mut again));
+                    proptest::prop_assert_eq!(decode_all(&again).unwrap(), effects);
+                }
+                decode_receipt(&octets);
+            }
+        }
+    }
+
     #[test]
     fn effects_come_back() {
         let added = |side| {

@@ -5,6 +5,7 @@
 //! transactions did in it need not be read again; the bodies still in use are appended to the log once more; the
 //! rows name the new places, durably; the file is removed. Who reads from it reads on, for the file is still open.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -36,6 +37,8 @@ const VANISHED_MAX: i64 = 20_000;
 pub(crate) struct Maintenance {
     shared: Arc<Shared>,
     requests: WeakSender<Request>,
+    /// The last record when the last round ended, and the segment it looked at.
+    seen: Cell<(u64, u64)>,
 }
 
 /// Why a round ended early.
@@ -57,7 +60,7 @@ type Done<T> = Result<T, Stop>;
 
 impl Maintenance {
     pub(crate) fn new(shared: Arc<Shared>, requests: WeakSender<Request>) -> Maintenance {
-        Maintenance { shared, requests }
+        Maintenance { shared, requests, seen: Cell::new((0, 0)) }
     }
 
     /// Works until the other end of `stop` is dropped.
@@ -70,11 +73,21 @@ impl Maintenance {
 
     /// One round; `all`: also what is otherwise done only when there is reason to.
     pub(crate) fn round(&self, all: bool) {
+        let Ok((number, segment)) =
+            self.job(|writer| Ok((writer.tables.position.number, writer.log.segment)))
+        else {
+            return;
+        };
+        let (last_number, last_segment) = self.seen.replace((number, segment));
         self.report("trimming", self.trim());
+        if all || number != last_number {
+            // Now and then, so that little is left to carry out again after a power cut.
+            self.report("checkpoint", self.job(|writer| writer.checkpoint(1)));
+        }
         // A backup names files: until it has them, none goes.
         let Some(_removal) = self.shared.removal.try_lock() else { return };
         let reaped = self.reap();
-        let some = all || matches!(reaped, Ok(true));
+        let some = all || segment != last_segment || matches!(reaped, Ok(true));
         self.report("reaping", reaped.map(|_| ()));
         if some {
             self.report("compaction", self.compact());
@@ -115,10 +128,11 @@ impl Maintenance {
         (self.shared.options.clock)()
     }
 
-    /// Receipts older than a day, and histories longer than anyone asks for; and brings the database file up to date.
+    /// Receipts older than a day, and histories longer than anyone asks for.
     fn trim(&self) -> Done<()> {
         let before = self.now().saturating_sub(RECEIPT_MICROS);
-        while self.job(move |writer| {
+        let due = "SELECT at < ?1 FROM receipt ORDER BY seq LIMIT 1";
+        while self.is_due(due, before)? && self.job(move |writer| {
             writer.begin()?;
             let gone = writer
                 .tables
@@ -143,7 +157,15 @@ impl Maintenance {
                 writer.seal()
             })?;
         }
-        self.job(|writer| writer.checkpoint(1))
+        Ok(())
+    }
+
+    /// Whether a query for something before a time finds it. Who has nothing to do writes nothing.
+    fn is_due(&self, sql: &str, before: u64) -> Done<bool> {
+        let found = self.shared.readers.with(|conn| {
+            conn.prepare_cached(sql)?.query_row([before as i64], |row| row.get::<_, bool>(0)).optional()
+        });
+        Ok(found? == Some(true))
     }
 
     /// Takes rows of bodies that nobody has had for the time of grace, then their files. Tells whether there were any.
@@ -151,7 +173,8 @@ impl Maintenance {
         let grace = u64::try_from(self.shared.options.grace.as_micros()).unwrap_or(u64::MAX);
         let before = self.now().saturating_sub(grace);
         let mut any = false;
-        loop {
+        let due = "SELECT 1 FROM body WHERE zero_since IS NOT NULL AND zero_since <= ?1 LIMIT 1";
+        while self.is_due(due, before)? {
             let (count, files) = self.job(move |writer| {
                 writer.begin()?;
                 let gone = {
@@ -178,10 +201,8 @@ impl Maintenance {
                 self.shared.disk.remove(&self.shared.bodies().join(file))?;
             }
             any |= count > 0;
-            if count < STEP {
-                return Ok(any);
-            }
         }
+        Ok(any)
     }
 
     /// Bodies' own files that no row names: leftovers of a crash between the file and its transaction.

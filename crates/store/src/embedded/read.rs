@@ -397,6 +397,11 @@ impl MessageReader {
         self.prefix.len() as u64 + self.octets
     }
 
+    /// What stands before the body in this mailbox.
+    pub fn prefix(&self) -> Bytes {
+        self.prefix.clone()
+    }
+
     /// Whether there is nothing to read.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
