@@ -10,6 +10,8 @@ pub(crate) const LINE_MAX: usize = 76;
 const ENCODED_WORD_MAX: usize = 75;
 /// Words longer than this cannot be folded and are encoded, so that no line passes 998 octets.
 const PLAIN_WORD_MAX: usize = 900;
+/// So many spaces in a row, which no line break may follow, are encoded too.
+const LONG_GAP: &str = "                    ";
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// A display name: plain words, a quoted string, or encoded-words. One that is in encoded-words already stays so.
@@ -39,8 +41,8 @@ pub(crate) fn phrase(name: &str) -> String {
 pub(crate) fn unstructured_field(name: &str, text: &str) -> String {
     let text = text.replace(char::is_control, " ");
     let text = text.trim();
-    let plain =
-        text.is_ascii() && !text.contains("=?") && text.split(' ').all(|word| word.len() <= PLAIN_WORD_MAX);
+    let foldable = !text.contains(LONG_GAP) && text.split(' ').all(|word| word.len() <= PLAIN_WORD_MAX);
+    let plain = text.is_ascii() && !text.contains("=?") && foldable;
     if !plain {
         return format!("{name}: {}\r\n", encoded_words(text, name.len() + 2));
     }
@@ -206,9 +208,14 @@ mod tests {
         ] {
             assert_eq!(unstructured_field("Subject", text), field, "{text}");
         }
-        for text in
-            ["word ".repeat(60), "ä".repeat(300), "語 ".repeat(200), "x".repeat(3000), "a     b".repeat(90)]
-        {
+        for text in [
+            "word ".repeat(60),
+            "ä".repeat(300),
+            "語 ".repeat(200),
+            "x".repeat(3000),
+            "a     b".repeat(90),
+            format!("a{}b", " ".repeat(2000)),
+        ] {
             let field = unstructured_field("Subject", &text);
             for line in field.trim_end().split("\r\n") {
                 assert!(line.len() <= LINE_MAX + 1, "{line}");
