@@ -281,11 +281,16 @@ fn json_is_one_object_whatever_happens() {
 }
 
 #[test]
-fn help_tells_every_exit_code() {
+fn help_and_handbook_tell_every_exit_code() {
+    let handbook = include_str!("../../../docs/recipes/sending.md");
     let run = send(&["--help"], b"");
     assert_eq!(run.code, 0);
-    for code in ["\n   0  ", "\n  64  ", "\n  75  ", "\n  79  "] {
-        assert!(run.stdout.contains(code), "{}", run.stdout);
+    let (_, codes) = run.stdout.split_once("Exit codes:\n").unwrap();
+    let codes: Vec<_> = codes.lines().filter_map(|line| line.trim().split_once("  ")).collect();
+    assert_eq!(codes.len(), 15, "{}", run.stdout);
+    for (code, meaning) in codes {
+        let row = format!("\n| {code} | {meaning} |\n");
+        assert!(handbook.contains(&row), "{row}");
     }
 }
 
