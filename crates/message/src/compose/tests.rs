@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::io::{Seek as _, Write as _};
+use std::process::Command;
 
 use mail_parser::{MessageParser, MimeHeaders};
 
@@ -198,35 +198,39 @@ fn another_parser_reads_what_was_meant() {
 fn python_reads_what_was_meant() {
     const SCRIPT: &str = "
 import sys, email, email.policy
-message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
-out = sys.stdout
 def show(*fields): print(*fields, sep='|', end='\\0')
-show(message['subject'])
-show(*[a.display_name + '/' + a.addr_spec for a in message['to'].addresses])
-show(message.get_body(('plain',)).get_content().replace('\\r\\n', '\\n').replace('\\0', ''))
-show(*[a.get_filename() + '/' + a.get_content().hex() if isinstance(a.get_content(), bytes) else a.get_filename() + '/' + a.get_payload(decode=True).hex() for a in message.iter_attachments()])
-show(*[type(d).__name__ for part in message.walk() for d in part.defects])
+def octets(part):
+    content = part.get_content()
+    return content if isinstance(content, bytes) else part.get_payload(decode=True)
+while length := sys.stdin.buffer.readline():
+    octets_of_message = sys.stdin.buffer.read(int(length))
+    message = email.message_from_bytes(octets_of_message, policy=email.policy.default)
+    show(message['subject'])
+    show(*[a.display_name + '/' + a.addr_spec for a in message['to'].addresses])
+    show(message.get_body(('plain',)).get_content().replace('\\r\\n', '\\n').replace('\\0', ''))
+    show(*[a.get_filename() + '/' + octets(a).hex() for a in message.iter_attachments()])
+    show(*[type(d).__name__ for part in message.walk() for d in part.defects])
 ";
-    for letter in hard_letters() {
-        let spawned = Command::new("python3")
-            .args(["-c", SCRIPT])
-            .env("PYTHONIOENCODING", "utf-8")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let Ok(mut python) = spawned else {
-            return;
-        };
-        let written = read(&letter);
-        python.stdin.take().unwrap().write_all(written.as_bytes()).unwrap();
-        let output = python.wait_with_output().unwrap();
-        let shown = String::from_utf8(output.stdout).unwrap();
-        let shown: Vec<&str> = shown.split('\0').collect();
-        let name = letter.to[0].name().unwrap();
+    let letters = hard_letters();
+    let written: Vec<String> = letters.iter().map(read).collect();
+    let mut input = tempfile::tempfile().unwrap();
+    for message in &written {
+        write!(input, "{}\n{message}", message.len()).unwrap();
+    }
+    input.rewind().unwrap();
+    let python =
+        Command::new("python3").args(["-c", SCRIPT]).env("PYTHONIOENCODING", "utf-8").stdin(input).output();
+    let Ok(output) = python else {
+        return;
+    };
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<&str> = shown.split_terminator('\0').collect();
+    assert_eq!(shown.len(), letters.len() * 5, "{}", String::from_utf8_lossy(&output.stderr));
+    for ((letter, written), shown) in letters.iter().zip(&written).zip(shown.chunks(5)) {
         let files = letter.attachments.iter().map(|_| "naïve \"名前\".bin/00ff0d0a2e0a").collect::<String>();
         assert_eq!(shown[0], letter.subject.as_deref().unwrap(), "{written}");
         // Python puts a space between the encoded-words of a name that takes several.
-        let name: String = name.split_whitespace().collect();
+        let name: String = letter.to[0].name().unwrap().split_whitespace().collect();
         let to = format!("{name}/bob@xn--bcher-kva.example|/bob@xn--bcher-kva.example|/c@x.example");
         assert_eq!(shown[1].replace(' ', ""), to, "{written}");
         let text = crlf(letter.text.as_ref().unwrap()).replace("\r\n", "\n").replace('\0', "");
