@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::embedded::body::NewBody;
 use crate::embedded::disk::Disk;
-use crate::embedded::read::{self, MessageReader};
+use crate::embedded::read::MessageReader;
+use crate::embedded::readers;
 use crate::embedded::{Embedded, backup, check};
 use crate::tx::{Receipt, Tx, TxError};
 use crate::{
@@ -91,7 +92,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn account(&self, id: AccountId) -> Result<Option<AccountRow>, ReadError> {
-        self.embedded().query(|conn| read::account(conn, id))
+        self.embedded().query(|conn| readers::account(conn, id))
     }
 
     /// An account's mailboxes, by name.
@@ -107,7 +108,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn mailbox(&self, id: MailboxId) -> Result<Option<MailboxRow>, ReadError> {
-        self.embedded().query(|conn| read::mailbox(conn, id))
+        self.embedded().query(|conn| readers::mailbox(conn, id))
     }
 
     /// The mailbox of an account that has this name.
@@ -119,7 +120,7 @@ impl Store {
         account: AccountId,
         name: &str,
     ) -> Result<Option<MailboxRow>, ReadError> {
-        self.embedded().query(|conn| read::mailbox_named(conn, account, name))
+        self.embedded().query(|conn| readers::mailbox_named(conn, account, name))
     }
 
     /// Messages of a mailbox in the order of UIDs, behind `after`; at most 100,000 at a time.

@@ -321,3 +321,38 @@ async fn one_mailbox_comes_back_out_of_a_backup() {
     assert_eq!(store.transfer(inbox, &store, inbox).await.unwrap().messages, 3);
     assert_eq!(store.mailbox(inbox).await.unwrap().unwrap().messages, 6);
 }
+
+#[tokio::test]
+async fn a_missing_segment_costs_what_was_in_it_and_no_more() {
+    for missing in ["00000002.seg", "last"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(options(dir.path())).unwrap();
+        let inbox = account_with_mailbox(&store, 1).await;
+        for size in 0..20 {
+            deliver(&store, inbox, &octets(20_000 + size)).await;
+        }
+        store.stop().await;
+        drop(store);
+        let mut segments = files(&dir.path().join("segments"));
+        segments.sort();
+        let gone = match missing {
+            "last" => segments.last().unwrap().clone(),
+            name => dir.path().join("segments").join(name),
+        };
+        std::fs::remove_file(gone).unwrap();
+        assert!(!Store::check(dir.path(), LOOK).unwrap().is_clean());
+        let report = Store::check(dir.path(), REPAIR).unwrap();
+        assert!(report.has_losses(), "{report}");
+        let again = Store::check(dir.path(), LOOK).unwrap();
+        assert!(again.is_clean(), "{again}");
+        // Three messages fit into a segment.
+        assert!((17..20).contains(&again.messages), "{report}");
+        let store = Store::open(options(dir.path())).unwrap();
+        assert_eq!(picture(&store).await.matches("MessageRow").count() as u64, again.messages);
+        // It goes on: with UIDs never given before when the database was whole.
+        let uid = deliver(&store, inbox, b"next").await;
+        assert!(missing == "last" || uid == Uid(21), "{uid}");
+        store.stop().await;
+        assert!(Store::check(dir.path(), LOOK).unwrap().is_clean());
+    }
+}

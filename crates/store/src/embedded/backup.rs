@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::effect::Effect;
 use super::segment::{list, path_of};
-use super::{Assembled, Shared, snapshot};
+use super::{Assembled, Shared, snapshot, take_lock};
 use crate::backup::Copied;
 use crate::{OpenError, Options};
 
@@ -31,6 +31,7 @@ pub(crate) fn backup(shared: &Shared, to: &Path) -> io::Result<Copied> {
     for dir in [to, &to.join("segments"), &to.join("bodies")] {
         std::fs::create_dir_all(dir)?;
     }
+    let _lock = take_lock(to).map_err(io::Error::other)?;
     let database = to.join("store.db");
     let earlier = database.exists();
     // The segment that was appended to at the time of the earlier copy may since have been cut after a crash.
@@ -40,9 +41,6 @@ pub(crate) fn backup(shared: &Shared, to: &Path) -> io::Result<Copied> {
             "{} holds something else than a copy of this store",
             to.display()
         )));
-    }
-    if !earlier && std::fs::read_dir(to.join("segments"))?.next().is_some() && to.join("lock").exists() {
-        return Err(io::Error::other(format!("{} holds a damaged store", to.display())));
     }
     // Nothing the copy of the database names is removed until it is copied.
     let _removal = shared.removal.lock();
@@ -131,6 +129,8 @@ pub(crate) fn restore(from: &Path, to: &Path) -> Result<Copied, OpenError> {
     if !from.join("store.db").exists() {
         return Err(OpenError::Damaged(format!("{} holds no copy of a store", from.display())));
     }
+    // Who has the copy open as a store writes to it.
+    let _lock = if from.join("lock").exists() { Some(take_lock(from)?) } else { None };
     let io = || OpenError::io(to);
     let mut copied = Copied::default();
     for name in ["segments", "bodies"] {

@@ -13,7 +13,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::effect::Effect;
-use super::read::place_row;
+use super::readers::place_row;
 use super::record::{HEAD, Head};
 use super::segment::path_of;
 use super::tables::Place;
@@ -24,6 +24,8 @@ use crate::{OpenError, Options};
 
 /// Messages removed in one transaction.
 const STEP: usize = 1_000;
+/// Bodies or messages looked at at a time.
+const PAGE: i64 = 20_000;
 
 pub(crate) fn check(dir: &Path, how: Check) -> Result<Report, OpenError> {
     if !dir.join("store.db").exists() && !dir.join("segments").exists() {
@@ -40,7 +42,7 @@ pub(crate) fn rebuild(dir: &Path) -> Result<Report, OpenError> {
         return Err(OpenError::Damaged(format!("there is no log in {}", dir.display())));
     }
     let mut report = Report::default();
-    rebuild::rebuild(dir, &mut report)?;
+    rebuild::rebuild(dir, rebuild::Base::Snapshot, &mut report)?;
     look(dir, Check { deep: true, repair: true }, &mut report)?;
     Ok(report)
 }
@@ -54,7 +56,7 @@ fn look(dir: &Path, how: Check, report: &mut Report) -> Result<(), OpenError> {
                 return Ok(());
             }
             report.add(Outcome::Repaired, error.to_string());
-            rebuild::rebuild(dir, report)?;
+            rebuild::rebuild(dir, rebuild::Base::Database, report)?;
             pages(assemble(dir)?, report)?
         }
         Err(error) => return Err(error),
@@ -105,8 +107,8 @@ struct Lost {
 impl Checker<'_> {
     fn run(mut self) -> Result<(), Fail> {
         self.homes()?;
-        let bad = self.bodies()?;
-        self.lost_messages(&bad)?;
+        self.bodies()?;
+        self.remove("WHERE message.body NOT IN (SELECT id FROM body)", "'its body is not known'")?;
         self.sides()?;
         self.counters()
     }
@@ -157,15 +159,27 @@ impl Checker<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Every body lies where its row says. Returns those that do not, with what is wrong.
-    fn bodies(&mut self) -> Result<BTreeMap<u64, String>, Fail> {
-        let places: Vec<(u64, Place)> = {
-            let mut select = self
-                .conn()
-                .prepare("SELECT segment, place, octets, crc, file, id FROM body ORDER BY segment, place")?;
-            let rows = select.query_map([], |row| Ok((row.get::<_, i64>(5)? as u64, place_row(row)?)))?;
-            rows.collect::<Result<_, _>>()?
-        };
+    /// Every body lies where its row says.
+    fn bodies(&mut self) -> Result<(), Fail> {
+        let mut after = i64::MIN;
+        loop {
+            let page: Vec<(u64, Place)> = {
+                let mut select = self.conn().prepare_cached(
+                    "SELECT segment, place, octets, crc, file, id FROM body WHERE id > ?1 ORDER BY id LIMIT ?2",
+                )?;
+                let rows = select
+                    .query_map([after, PAGE], |row| Ok((row.get::<_, i64>(5)? as u64, place_row(row)?)))?;
+                rows.collect::<Result<_, _>>()?
+            };
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last as i64;
+            let bad = self.bad_bodies(page);
+            self.lost_bodies(&bad)?;
+        }
+    }
+
+    /// Those of some bodies that do not lie where their rows say, with what is wrong.
+    fn bad_bodies(&mut self, places: Vec<(u64, Place)>) -> BTreeMap<u64, String> {
         let mut bad = BTreeMap::new();
         let mut open: Option<(u64, File)> = None;
         for (id, place) in places {
@@ -191,7 +205,7 @@ impl Checker<'_> {
                 bad.insert(id, error.to_string());
             }
         }
-        Ok(bad)
+        bad
     }
 
     fn own_file(&self, file: &File, place: &Place) -> io::Result<()> {
@@ -237,66 +251,81 @@ impl Checker<'_> {
         }
     }
 
-    /// Messages without their body go; each is named, and what is left of its octets is kept aside.
-    fn lost_messages(&mut self, bad: &BTreeMap<u64, String>) -> Result<(), Fail> {
-        let mut lost = self
-            .messages("message.body NOT IN (SELECT id FROM body)", &|_| "its body is not known".to_owned())?;
-        let mut damaged = Vec::new();
-        for (id, what) in bad {
-            let found = self.messages(&format!("message.body = {}", *id as i64), &|_| what.clone())?;
-            if !found.is_empty() {
-                damaged.push(*id);
-            } else if self.fixable(format!("body {id}, which no message has: {what}")) {
-                self.conn().execute("DELETE FROM body WHERE id = ?1", [*id as i64])?;
-            }
-            lost.extend(found);
-        }
-        for message in &lost {
-            let outcome = if self.how.repair { Outcome::Lost } else { Outcome::Found };
-            self.report.add(outcome, message.text.clone());
-        }
-        if !self.how.repair {
+    /// Messages whose body is lost go; each is named, and what is left of its octets is kept aside.
+    fn lost_bodies(&mut self, bad: &BTreeMap<u64, String>) -> Result<(), Fail> {
+        if bad.is_empty() {
             return Ok(());
         }
-        for &id in &damaged {
-            if let Err(error) = self.set_aside(id) {
+        self.conn().execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS bad (id INTEGER PRIMARY KEY, what TEXT NOT NULL); DELETE FROM bad",
+        )?;
+        for (id, what) in bad {
+            self.conn()
+                .prepare_cached("INSERT INTO bad VALUES (?1, ?2)")?
+                .execute(params![*id as i64, what])?;
+            let held: i64 =
+                self.conn()
+                    .query_row("SELECT refs FROM body WHERE id = ?1", [*id as i64], |row| row.get(0))?;
+            if held == 0 {
+                self.fixable(format!("body {id}, which no message has: {what}"));
+            } else if self.how.repair
+                && let Err(error) = self.set_aside(*id)
+            {
                 tracing::debug!(id, %error, "nothing of a lost body could be kept");
             }
         }
-        let mut by_mailbox: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-        for message in lost {
-            by_mailbox.entry(message.mailbox).or_default().push(message.uid);
-        }
-        for (mailbox, mut uids) in by_mailbox {
-            uids.sort_unstable();
-            for uids in uids.chunks(STEP) {
-                let Some(state) = self.writer.tables.mailbox(mailbox)? else { continue };
-                let modseq =
-                    self.writer.tables.account(state.account)?.map_or(1, |account| account.modseq + 1);
-                self.writer.effects(&[Effect::Expunged { mailbox, modseq, uids: uids.to_vec() }])?;
-            }
-        }
-        for id in damaged {
-            self.conn().execute("DELETE FROM body WHERE id = ?1 AND refs = 0", [id as i64])?;
+        self.remove("JOIN bad ON bad.id = message.body", "bad.what")?;
+        if self.how.repair {
+            self.conn().execute("DELETE FROM body WHERE id IN (SELECT id FROM bad)", [])?;
         }
         Ok(())
     }
 
-    fn messages(&self, condition: &str, what: &dyn Fn(u64) -> String) -> Result<Vec<Lost>, Fail> {
+    /// Names the messages that a join or condition finds, and takes them out of their mailboxes.
+    fn remove(&mut self, which: &str, what: &str) -> Result<(), Fail> {
+        loop {
+            let lost = self.messages(which, what)?;
+            let more = lost.len() == PAGE as usize && self.how.repair;
+            let mut by_mailbox: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+            for message in lost {
+                let outcome = if self.how.repair { Outcome::Lost } else { Outcome::Found };
+                self.report.add(outcome, message.text);
+                by_mailbox.entry(message.mailbox).or_default().push(message.uid);
+            }
+            if self.how.repair {
+                for (mailbox, uids) in by_mailbox {
+                    self.expunge(mailbox, uids)?;
+                }
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn expunge(&mut self, mailbox: u64, mut uids: Vec<u32>) -> Result<(), Fail> {
+        uids.sort_unstable();
+        for uids in uids.chunks(STEP) {
+            let Some(state) = self.writer.tables.mailbox(mailbox)? else { continue };
+            let modseq = self.writer.tables.account(state.account)?.map_or(1, |account| account.modseq + 1);
+            self.writer.effects(&[Effect::Expunged { mailbox, modseq, uids: uids.to_vec() }])?;
+        }
+        Ok(())
+    }
+
+    /// Messages that a join or condition finds, at most a page, with what is wrong with them.
+    fn messages(&self, which: &str, what: &str) -> Result<Vec<Lost>, Fail> {
         let mut select = self.conn().prepare(&format!(
-            "SELECT message.mailbox, message.uid, message.body, message.size, mailbox.name, mailbox.account
-             FROM message LEFT JOIN mailbox ON mailbox.id = message.mailbox WHERE {condition}"
+            "SELECT message.mailbox, message.uid, message.size, mailbox.name, mailbox.account, {what}
+             FROM message LEFT JOIN mailbox ON mailbox.id = message.mailbox {which} LIMIT {PAGE}"
         ))?;
         let rows = select.query_map([], |row| {
-            let (mailbox, uid, body) =
-                (row.get::<_, i64>(0)? as u64, row.get(1)?, row.get::<_, i64>(2)? as u64);
-            let (size, name, account) =
-                (row.get::<_, i64>(3)?, row.get::<_, Option<String>>(4)?, row.get::<_, Option<i64>>(5)?);
-            let name = name.unwrap_or_default();
+            let (mailbox, uid, size) = (row.get::<_, i64>(0)? as u64, row.get(1)?, row.get::<_, i64>(2)?);
+            let (name, account) = (row.get::<_, Option<String>>(3)?, row.get::<_, Option<i64>>(4)?);
+            let (name, account) = (name.unwrap_or_default(), account.unwrap_or_default());
+            let what: String = row.get(5)?;
             let text = format!(
-                "message {uid} of {size} octets in {name} (mailbox {mailbox}, account {}): {}",
-                account.unwrap_or_default(),
-                what(body)
+                "message {uid} of {size} octets in {name} (mailbox {mailbox}, account {account}): {what}"
             );
             Ok(Lost { mailbox, uid, text })
         })?;
@@ -335,20 +364,25 @@ impl Checker<'_> {
     /// Prefixes and cards that messages name are there, and no others.
     fn sides(&mut self) -> Result<(), Fail> {
         let missing = "side IS NOT NULL AND side NOT IN (SELECT id FROM side)";
-        let lost = self
-            .messages(&format!("message.{missing}"), &|_| "what stands before its body is lost".to_owned())?;
-        for message in &lost {
-            let outcome = if self.how.repair { Outcome::Lost } else { Outcome::Found };
-            self.report.add(outcome, message.text.clone());
-        }
-        if self.how.repair && !lost.is_empty() {
-            self.conn().execute(
-                &format!(
-                    "UPDATE message SET side = NULL, size = (SELECT octets FROM body WHERE id = message.body)
-                     WHERE {missing}"
-                ),
-                [],
-            )?;
+        loop {
+            let lost =
+                self.messages(&format!("WHERE message.{missing}"), "'what stands before its body is lost'")?;
+            let more = lost.len() == PAGE as usize && self.how.repair;
+            for message in lost {
+                let outcome = if self.how.repair { Outcome::Lost } else { Outcome::Found };
+                self.report.add(outcome, message.text);
+                if self.how.repair {
+                    self.conn()
+                        .prepare_cached(
+                            "UPDATE message SET side = NULL, size = (SELECT octets FROM body WHERE id = message.body)
+                             WHERE mailbox = ?1 AND uid = ?2",
+                        )?
+                        .execute(params![message.mailbox as i64, message.uid])?;
+                }
+            }
+            if !more {
+                break;
+            }
         }
         let unused = "FROM side WHERE id NOT IN (SELECT side FROM message WHERE side IS NOT NULL)";
         let count: i64 = self.conn().query_row(&format!("SELECT count(*) {unused}"), [], |row| row.get(0))?;

@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension, params};
 use tokio::sync::mpsc::WeakSender;
 
 use super::Shared;
-use super::read::place_row;
+use super::readers::place_row;
 use super::record::{HEAD, Head, Kind};
 use super::segment::{list, path_of};
 use super::snapshot;

@@ -8,6 +8,7 @@
 //! DIR/incoming/NAME   bodies being received
 //! ```
 
+mod apply;
 pub(crate) mod backup;
 pub(crate) mod body;
 mod cache;
@@ -15,9 +16,11 @@ pub(crate) mod check;
 mod codec;
 pub(crate) mod disk;
 mod effect;
+mod limits;
 mod maintain;
 mod plan;
 pub(crate) mod read;
+pub(crate) mod readers;
 mod rebuild;
 mod record;
 mod recover;
@@ -45,7 +48,7 @@ use self::body::NewBody;
 use self::cache::Cache;
 use self::disk::Disk;
 use self::maintain::Maintenance;
-use self::read::Readers;
+use self::readers::Readers;
 use self::segment::{Appender, Reading};
 use self::tables::Tables;
 use self::writer::{Request, Waiting, Writer};
@@ -154,7 +157,7 @@ impl Shared {
             watchers.entry(account).or_insert_with(|| watch::Sender::new(ModSeq(0))).subscribe()
         };
         // Registered first and read then: a commit in between raises it, and it never falls.
-        let row = self.readers.with(|conn| read::account(conn, account));
+        let row = self.readers.with(|conn| readers::account(conn, account));
         if let Ok(Some(row)) = row
             && let Some(sender) = self.watchers.lock().get(&account)
         {
@@ -292,7 +295,7 @@ impl Embedded {
     }
 
     pub(crate) async fn commit(&self, tx: Tx, bodies: Vec<NewBody>) -> Result<Receipt, TxError> {
-        let measured = plan::measure(&tx)?;
+        let measured = limits::measure(&tx)?;
         let mut payloads = Vec::with_capacity(bodies.len());
         for body in bodies {
             payloads.push(body.finish().await?);

@@ -1,7 +1,6 @@
 //! From operations to effects: preconditions are looked at, numbers are given out, and each effect is carried out at
 //! once, so that later operations of the same transaction see it.
 
-use bytes::Bytes;
 use rusqlite::{OptionalExtension, params};
 
 use super::body::Payload;
@@ -418,67 +417,4 @@ fn sorted(uids: &[Uid]) -> Vec<u32> {
     sorted.sort_unstable();
     sorted.dedup();
     sorted
-}
-
-/// What one transaction may hold.
-pub(crate) mod limits {
-    /// Octets of a key.
-    pub(crate) const KEY: usize = 1 << 10;
-    /// Octets of a value.
-    pub(crate) const VALUE: usize = 1 << 20;
-    /// Octets of a mailbox's name.
-    pub(crate) const NAME: usize = 4 << 10;
-    /// Octets of a message's prefix, and of its card.
-    pub(crate) const SIDE: usize = 64 << 10;
-    /// UIDs in one operation.
-    pub(crate) const UIDS: usize = 1_000_000;
-    /// Operations.
-    pub(crate) const OPS: usize = 100_000;
-    /// Octets of everything that goes through memory.
-    pub(crate) const TX: usize = 32 << 20;
-}
-
-/// Octets a transaction brings through memory, or which operation is too large.
-pub(crate) fn measure(tx: &Tx) -> Result<usize, TxError> {
-    let mut total = 0usize;
-    if tx.ops.len() > limits::OPS {
-        return Err(TxError::TooLarge(limits::OPS));
-    }
-    for (index, op) in tx.ops.iter().enumerate() {
-        let fits = |value: usize, limit: usize| {
-            if value <= limit { Ok(value) } else { Err(TxError::TooLarge(index)) }
-        };
-        total += 64
-            + match op {
-                Op::Put { key, value } => fits(key.len(), limits::KEY)? + fits(value.len(), limits::VALUE)?,
-                Op::Remove { key } => fits(key.len(), limits::KEY)?,
-                Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
-                    fits(name.len(), limits::NAME)?
-                }
-                Op::AddMessage(add) => {
-                    let side = |octets: &Bytes| fits(octets.len(), limits::SIDE);
-                    side(&add.prefix)? + side(&add.card)?
-                }
-                Op::Copy { uids, .. } | Op::SetFlags { uids, .. } | Op::Expunge { uids, .. } => {
-                    fits(uids.len(), limits::UIDS)? * 4
-                }
-                Op::CreateAccount(_) | Op::RemoveAccount(_) | Op::RemoveMailbox(_) => 0,
-            };
-        fits(total, limits::TX)?;
-    }
-    Ok(total)
-}
-
-/// Whether a transaction only takes away, and so may happen on a full disk.
-pub(crate) fn only_removes(tx: &Tx) -> bool {
-    tx.ops.iter().all(|op| {
-        matches!(
-            op,
-            Op::Remove { .. }
-                | Op::RemoveAccount(_)
-                | Op::RemoveMailbox(_)
-                | Op::Expunge { .. }
-                | Op::SetFlags { .. }
-        )
-    })
 }

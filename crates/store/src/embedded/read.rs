@@ -1,26 +1,20 @@
-//! Reading: rows by short queries on connections of their own, bodies straight from segments and files.
+//! Reading: rows by short queries, bodies straight from segments and files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use super::Shared;
+use super::readers::{self, place_row};
 use super::tables::Place;
-use super::{Shared, schema};
-use crate::{
-    AccountId, AccountRow, Entry, Flags, MailboxId, MailboxRow, MessageRow, ModSeq, ReadError, Uid,
-    UidValidity,
-};
+use crate::{AccountId, Entry, MailboxId, MailboxRow, MessageRow, ReadError, Uid};
 
-/// So many connections are kept when nobody uses them.
-const KEPT: usize = 8;
 /// Up to so many rows are read where the caller stands; a longer listing goes to another thread.
 const SHORT: usize = 256;
 /// No listing is longer.
@@ -28,230 +22,13 @@ const PAGE_MAX: usize = 100_000;
 /// A body up to this size is read whole and checked before any of it is handed out.
 const WHOLE: u64 = 64 << 10;
 
-/// Connections that only read.
-///
-/// Beginning to read costs several calls to the system, a small query itself hardly more than one. So a connection
-/// stays within its read transaction until something was committed since, and sees nothing older than that.
-#[derive(Debug)]
-pub(crate) struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Reader>>,
-    /// One more with each commit.
-    commits: AtomicU64,
-    /// Bounds the listings that run at the same time.
-    pub(crate) long: Arc<tokio::sync::Semaphore>,
-}
-
-#[derive(Debug)]
-struct Reader {
-    conn: Connection,
-    /// It sees all commits up to this one, and is within a read transaction.
-    sees: Option<u64>,
-}
-
-impl Reader {
-    fn begin(&mut self, commits: u64) -> rusqlite::Result<()> {
-        if self.sees != Some(commits) {
-            self.end()?;
-            self.conn.prepare_cached("BEGIN")?.execute([])?;
-            self.sees = Some(commits);
-        }
-        Ok(())
-    }
-
-    fn end(&mut self) -> rusqlite::Result<()> {
-        if self.sees.take().is_some() {
-            self.conn.prepare_cached("COMMIT")?.execute([])?;
-        }
-        Ok(())
-    }
-}
-
-impl Readers {
-    pub(crate) fn new(path: PathBuf) -> Readers {
-        Readers {
-            path,
-            idle: Mutex::new(Vec::new()),
-            commits: AtomicU64::new(0),
-            long: Arc::new(tokio::sync::Semaphore::new(4)),
-        }
-    }
-
-    pub(crate) fn with<T, E: From<rusqlite::Error>>(
-        &self,
-        query: impl FnOnce(&Connection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let idle = self.idle.lock().pop();
-        let mut reader = match idle {
-            Some(reader) => reader,
-            None => Reader { conn: schema::open_reader(&self.path)?, sees: None },
-        };
-        // Looked at before the transaction begins: what it sees may be younger, never older.
-        reader.begin(self.commits.load(Ordering::Acquire))?;
-        let result = query(&reader.conn);
-        let mut idle = self.idle.lock();
-        if idle.len() < KEPT {
-            idle.push(reader);
-        }
-        result
-    }
-
-    /// The writer committed, and answers nobody before this.
-    pub(crate) fn committed(&self) {
-        self.commits.fetch_add(1, Ordering::Release);
-    }
-
-    /// Lets go of what idle connections see, so that the write-ahead log can begin anew.
-    pub(crate) fn release(&self) {
-        self.idle.lock().retain_mut(|reader| reader.end().is_ok());
-    }
-
-    pub(crate) fn close(&self) {
-        self.idle.lock().clear();
-    }
-}
-
-fn number(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(at)? as u64)
-}
-
-fn message_row(mailbox: MailboxId, row: &Row<'_>) -> rusqlite::Result<MessageRow> {
-    Ok(MessageRow {
-        mailbox,
-        uid: Uid(row.get(0)?),
-        modseq: ModSeq(number(row, 1)?),
-        flags: Flags(row.get(2)?),
-        size: number(row, 3)?,
-        received_at: row.get(4)?,
-        side: row.get::<_, Option<i64>>(5)?.map(|side| side as u64),
-        body: u128::from(number(row, 6)?),
-    })
-}
-
-fn mailbox_row(row: &Row<'_>) -> rusqlite::Result<MailboxRow> {
-    Ok(MailboxRow {
-        id: MailboxId(number(row, 0)?),
-        account: AccountId(number(row, 1)?),
-        name: row.get(2)?,
-        uid_validity: UidValidity(row.get(3)?),
-        uid_next: Uid(row.get(4)?),
-        highest_modseq: ModSeq(number(row, 5)?),
-        messages: row.get(6)?,
-        octets: number(row, 7)?,
-    })
-}
-
-pub(crate) fn entry(conn: &Connection, key: &str) -> rusqlite::Result<Option<Entry>> {
-    conn.prepare_cached("SELECT version, value FROM kv WHERE key = ?1")?
-        .query_row([key], |row| {
-            Ok(Entry { key: key.to_owned(), version: number(row, 0)?, value: row.get(1)? })
-        })
-        .optional()
-}
-
-pub(crate) fn account(conn: &Connection, id: AccountId) -> rusqlite::Result<Option<AccountRow>> {
-    conn.prepare_cached("SELECT modseq, octets, messages FROM account WHERE id = ?1")?
-        .query_row([id.0 as i64], |row| {
-            Ok(AccountRow {
-                id,
-                modseq: ModSeq(number(row, 0)?),
-                used_octets: number(row, 1)?,
-                messages: number(row, 2)?,
-            })
-        })
-        .optional()
-}
-
-const MAILBOX: &str =
-    "SELECT id, account, name, uid_validity, uid_next, modseq, messages, octets FROM mailbox ";
-
-pub(crate) fn mailbox(conn: &Connection, id: MailboxId) -> rusqlite::Result<Option<MailboxRow>> {
-    conn.prepare_cached(&format!("{MAILBOX} WHERE id = ?1"))?.query_row([id.0 as i64], mailbox_row).optional()
-}
-
-pub(crate) fn mailbox_named(
-    conn: &Connection,
-    account: AccountId,
-    name: &str,
-) -> rusqlite::Result<Option<MailboxRow>> {
-    conn.prepare_cached(&format!("{MAILBOX} WHERE account = ?1 AND name = ?2"))?
-        .query_row(params![account.0 as i64, name], mailbox_row)
-        .optional()
-}
-
-fn mailboxes(conn: &Connection, account: AccountId) -> rusqlite::Result<Vec<MailboxRow>> {
-    conn.prepare_cached(&format!("{MAILBOX} WHERE account = ?1 ORDER BY name"))?
-        .query_map([account.0 as i64], mailbox_row)?
-        .collect()
-}
-
-fn messages(
-    conn: &Connection,
-    mailbox: MailboxId,
-    after: Option<Uid>,
-    limit: usize,
-) -> rusqlite::Result<Vec<MessageRow>> {
-    conn.prepare_cached(
-        "SELECT uid, modseq, flags, size, received_at, side, body FROM message
-         WHERE mailbox = ?1 AND uid > ?2 ORDER BY uid LIMIT ?3",
-    )?
-    .query_map(params![mailbox.0 as i64, after.map_or(0, |uid| uid.0), limit as i64], |row| {
-        message_row(mailbox, row)
-    })?
-    .collect()
-}
-
-fn message(conn: &Connection, mailbox: MailboxId, uid: Uid) -> rusqlite::Result<Option<MessageRow>> {
-    conn.prepare_cached(
-        "SELECT uid, modseq, flags, size, received_at, side, body FROM message WHERE mailbox = ?1 AND uid = ?2",
-    )?
-    .query_row(params![mailbox.0 as i64, uid.0], |row| message_row(mailbox, row))
-    .optional()
-}
-
-fn entries(
-    conn: &Connection,
-    prefix: &str,
-    after: Option<&str>,
-    limit: usize,
-) -> rusqlite::Result<Vec<Entry>> {
-    // Keys compare as octets, and no key has U+10FFFF behind the prefix.
-    let end = format!("{prefix}\u{10ffff}");
-    let map = |row: &Row<'_>| Ok(Entry { key: row.get(0)?, version: number(row, 1)?, value: row.get(2)? });
-    match after {
-        Some(after) if after >= prefix => conn
-            .prepare_cached(
-                "SELECT key, version, value FROM kv WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT ?3",
-            )?
-            .query_map(params![after, end, limit as i64], map)?
-            .collect(),
-        _ => conn
-            .prepare_cached(
-                "SELECT key, version, value FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",
-            )?
-            .query_map(params![prefix, end, limit as i64], map)?
-            .collect(),
-    }
-}
-
-/// The first five columns of a query for a body's place.
-pub(crate) fn place_row(row: &Row<'_>) -> rusqlite::Result<Place> {
-    Ok(Place {
-        segment: number(row, 0)?,
-        offset: number(row, 1)?,
-        octets: number(row, 2)?,
-        crc: row.get(3)?,
-        file: row.get(4)?,
-    })
-}
-
 impl Shared {
     pub(crate) fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
         let (known, generation) = self.cache.get(key);
         if let Some(entry) = known {
             return Ok(entry);
         }
-        let entry = self.readers.with(|conn| entry(conn, key))?;
+        let entry = self.readers.with(|conn| readers::entry(conn, key))?;
         self.cache.insert(key, &entry, generation);
         Ok(entry)
     }
@@ -277,14 +54,14 @@ impl Shared {
         limit: usize,
     ) -> Result<Vec<Entry>, ReadError> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        self.long(move |conn| entries(conn, &prefix, after.as_deref(), limit.min(PAGE_MAX))).await
+        self.long(move |conn| readers::entries(conn, &prefix, after.as_deref(), limit.min(PAGE_MAX))).await
     }
 
     pub(crate) async fn mailboxes(
         self: &Arc<Self>,
         account: AccountId,
     ) -> Result<Vec<MailboxRow>, ReadError> {
-        self.long(move |conn| mailboxes(conn, account)).await
+        self.long(move |conn| readers::mailboxes(conn, account)).await
     }
 
     pub(crate) async fn messages(
@@ -295,13 +72,13 @@ impl Shared {
     ) -> Result<Vec<MessageRow>, ReadError> {
         let limit = limit.min(PAGE_MAX);
         if limit <= SHORT {
-            return Ok(self.readers.with(|conn| messages(conn, mailbox, after, limit))?);
+            return Ok(self.readers.with(|conn| readers::messages(conn, mailbox, after, limit))?);
         }
-        self.long(move |conn| messages(conn, mailbox, after, limit)).await
+        self.long(move |conn| readers::messages(conn, mailbox, after, limit)).await
     }
 
     pub(crate) fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<MessageRow>, ReadError> {
-        Ok(self.readers.with(|conn| message(conn, mailbox, uid))?)
+        Ok(self.readers.with(|conn| readers::message(conn, mailbox, uid))?)
     }
 
     pub(crate) fn card(&self, row: &MessageRow) -> Result<Bytes, ReadError> {

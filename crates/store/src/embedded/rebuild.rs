@@ -1,5 +1,5 @@
-//! Makes the database again: from the last snapshot, when there is one that is whole, and the log behind it; or from
-//! the log alone. Goes on behind whatever cannot be read, and names it.
+//! Makes the database again: from what is whole of it, or else from the last snapshot, when that is whole, and the log
+//! behind it; or from the log alone. Goes on behind whatever cannot be read, and names it.
 
 use std::path::Path;
 
@@ -17,29 +17,38 @@ use crate::check::{Outcome, Report};
 /// Records carried out in one database transaction.
 const GROUP: u64 = 2_000;
 
-/// The damaged database is kept beside the new one.
-pub(crate) fn rebuild(dir: &Path, report: &mut Report) -> Result<(), OpenError> {
+/// What the new database begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The old one, if its pages are whole: then only the log does not fit it.
+    Database,
+    /// A snapshot, or nothing.
+    Snapshot,
+}
+
+/// A database that is not the base is kept beside the new one.
+pub(crate) fn rebuild(dir: &Path, base: Base, report: &mut Report) -> Result<(), OpenError> {
     refuse_network(dir)?;
     let _lock = take_lock(dir)?;
     let disk = Disk::default();
     let segments = dir.join("segments");
-    let aside = dir.join(format!("damaged-{:016x}", random()));
-    std::fs::create_dir_all(&aside).map_err(OpenError::io(&aside))?;
-    for name in ["store.db", "store.db-wal", "store.db-shm"] {
-        let from = dir.join(name);
-        if from.exists() {
-            std::fs::rename(&from, aside.join(name)).map_err(OpenError::io(&from))?;
-        }
-    }
-    disk.sync_dir(dir).map_err(OpenError::io(dir))?;
     let ids = list(&segments).map_err(OpenError::io(&segments))?;
     let store = store_of(&segments, &ids);
     let path = dir.join("store.db");
-    if snapshot_is_whole(dir, store) {
-        std::fs::copy(snapshot::path(dir), &path).map_err(OpenError::io(&path))?;
-        report.add(Outcome::Repaired, "the database is made again from its snapshot and the log".to_owned());
+    if base == Base::Database && is_whole(&path, store) {
+        report.add(Outcome::Repaired, "the database goes on with what the log holds".to_owned());
     } else {
-        report.add(Outcome::Repaired, "the database is made again from the log".to_owned());
+        set_aside(dir).map_err(OpenError::io(dir))?;
+        disk.sync_dir(dir).map_err(OpenError::io(dir))?;
+        if is_whole(&snapshot::path(dir), store) {
+            std::fs::copy(snapshot::path(dir), &path).map_err(OpenError::io(&path))?;
+            report.add(
+                Outcome::Repaired,
+                "the database is made again from its snapshot and the log".to_owned(),
+            );
+        } else {
+            report.add(Outcome::Repaired, "the database is made again from the log".to_owned());
+        }
     }
     let (conn, _) = schema::open_writer(&path, store.unwrap_or_else(random), false)?;
     let tables = Tables::new(conn)?;
@@ -66,9 +75,22 @@ fn store_of(segments: &Path, ids: &[u64]) -> Option<u64> {
     })
 }
 
-fn snapshot_is_whole(dir: &Path, store: Option<u64>) -> bool {
+fn set_aside(dir: &Path) -> std::io::Result<()> {
+    let aside = dir.join(format!("damaged-{:016x}", random()));
+    std::fs::create_dir_all(&aside)?;
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        let from = dir.join(name);
+        if from.exists() {
+            std::fs::rename(&from, aside.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a database's pages are what SQLite says they must be, and it is this store's.
+fn is_whole(path: &Path, store: Option<u64>) -> bool {
     let look = || -> Result<bool, rusqlite::Error> {
-        let conn = Connection::open_with_flags(snapshot::path(dir), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let answer: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         let of: i64 = conn.query_row("SELECT store FROM log", [], |row| row.get(0))?;
         Ok(answer == "ok" && store.is_none_or(|store| store == of as u64))

@@ -95,7 +95,7 @@ pub(crate) fn recover(
                 octets = scanner.len() - end,
                 "cutting off what a crash left half written"
             );
-            keep_lost(&mut scanner, end, dirs.lost, id).map_err(io())?;
+            keep_lost(&mut scanner, at, dirs.lost, id).map_err(io())?;
             let file = disk.open(&path).map_err(io())?;
             file.set_len(end).map_err(io())?;
             file.sync_data().map_err(io())?;
@@ -115,16 +115,27 @@ pub(crate) fn recover(
     Ok(())
 }
 
-/// Behind a torn record there is nothing that anyone was answered for, unless the disk lied. So what is whole there is
-/// kept for a person to look at.
-fn keep_lost(scanner: &mut Scanner, from: u64, lost: &Path, segment: u64) -> std::io::Result<()> {
-    if scanner.search(from, true)?.is_none() {
-        return Ok(());
+/// So many remainders are kept.
+const LOST_MAX: usize = 16;
+
+/// Behind a torn record there is nothing that anyone was answered for, unless the disk lied. So where whole transactions
+/// are there, they are kept for a person to look at.
+fn keep_lost(scanner: &mut Scanner, torn: u64, lost: &Path, segment: u64) -> std::io::Result<()> {
+    let mut at = torn;
+    loop {
+        let Some(found) = scanner.search(at, true)? else { return Ok(()) };
+        if found.head.kind == Kind::Tx {
+            break;
+        }
+        at = found.end();
     }
     std::fs::create_dir_all(lost)?;
-    let path = lost.join(format!("segment-{segment}-from-{from}"));
+    if std::fs::read_dir(lost)?.count() >= LOST_MAX {
+        return Ok(());
+    }
+    let path = lost.join(format!("segment-{segment}-from-{torn}"));
     tracing::warn!(path = %path.display(), "whole records behind a torn one are kept here");
-    scanner.copy_rest(from, &path)
+    scanner.copy_rest(torn, &path)
 }
 
 enum Step {

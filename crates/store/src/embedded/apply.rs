@@ -1,0 +1,306 @@
+//! Carries effects out on the tables. The live path and the replay of the log both come through [`Tables::apply`], so
+//! a database made again from the log has the same rows.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::effect::{Added, Effect, Side, encode_receipt};
+use super::tables::{Account, BodyChange, Mailbox, Place, Sql, Tables};
+
+impl Tables {
+    /// A body is in the log from here on; its row is made when the part ends.
+    pub(crate) fn add_body(&mut self, id: u64, place: Place) {
+        self.bodies.insert(id, BodyChange { refs: 0, new: Some(place) });
+    }
+
+    /// A body lies somewhere else now.
+    pub(crate) fn relocate(&mut self, id: u64, place: &Place) -> Sql<()> {
+        self.conn.prepare_cached("UPDATE body SET segment = ?2, place = ?3 WHERE id = ?1")?.execute([
+            id as i64,
+            place.segment as i64,
+            place.offset as i64,
+        ])?;
+        Ok(())
+    }
+
+    fn refer(&mut self, body: u64, by: i64) {
+        self.bodies.entry(body).or_default().refs += by;
+    }
+
+    /// Carries out one effect. What it names is there when it comes from the live path; from a damaged log it may not
+    /// be, and then the effect does what still makes sense.
+    pub(crate) fn apply(&mut self, effect: &Effect, number: u64) -> Sql<()> {
+        match effect {
+            Effect::Put { key, version, value } => {
+                self.conn
+                    .prepare_cached(
+                        "INSERT INTO kv (key, version, value) VALUES (?1, ?2, ?3)
+                         ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value",
+                    )?
+                    .execute(params![key, *version as i64, value])?;
+                self.keys.push(key.clone());
+            }
+            Effect::Remove { key } => {
+                self.conn.prepare_cached("DELETE FROM kv WHERE key = ?1")?.execute([key])?;
+                self.keys.push(key.clone());
+            }
+            Effect::AccountMade { account } => {
+                self.conn
+                    .prepare_cached("INSERT INTO account VALUES (?1, 0, 0, 0) ON CONFLICT (id) DO NOTHING")?
+                    .execute([*account as i64])?;
+            }
+            Effect::AccountRemoved { account } => self.remove_account(*account)?,
+            Effect::MailboxMade { mailbox, account, name, uid_validity, modseq } => {
+                self.conn
+                    .prepare_cached("INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, ?5, 0, 0)")?
+                    .execute(params![*mailbox as i64, *account as i64, name, uid_validity, *modseq as i64])?;
+                self.position.next_mailbox = self.position.next_mailbox.max(mailbox + 1);
+                self.position.uid_validity = self.position.uid_validity.max(*uid_validity);
+                self.bump_account(*account, *modseq, |_| ())?;
+            }
+            Effect::MailboxRenamed { mailbox, name, uid_validity, modseq } => {
+                self.conn
+                    .prepare_cached("UPDATE mailbox SET name = ?2 WHERE id = ?1")?
+                    .execute(params![*mailbox as i64, name])?;
+                self.position.uid_validity = self.position.uid_validity.max(*uid_validity);
+                self.bump_mailbox(*mailbox, *modseq, |state| state.uid_validity = *uid_validity)?;
+            }
+            Effect::MailboxRemoved { mailbox, modseq } => self.remove_mailbox(*mailbox, *modseq)?,
+            Effect::Added(added) => self.add(added)?,
+            Effect::Flagged { mailbox, modseq, flags } => {
+                let mut update = self.conn.prepare_cached(
+                    "UPDATE message SET flags = ?3, modseq = ?4 WHERE mailbox = ?1 AND uid = ?2",
+                )?;
+                for (uid, flags) in flags {
+                    update.execute(params![*mailbox as i64, uid, flags, *modseq as i64])?;
+                }
+                drop(update);
+                self.bump_mailbox(*mailbox, *modseq, |_| ())?;
+            }
+            Effect::Expunged { mailbox, modseq, uids } => self.expunge(*mailbox, *modseq, uids)?,
+            Effect::Receipt { id, receipt } => {
+                let mut results = Vec::new();
+                encode_receipt(receipt, &mut results);
+                self.conn
+                    .prepare_cached(
+                        "INSERT INTO receipt (id, at, results) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING",
+                    )?
+                    .execute(params![id.to_be_bytes(), number as i64, results])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bump_account(&mut self, account: u64, modseq: u64, change: impl FnOnce(&mut Account)) -> Sql<()> {
+        if let Some(mut state) = self.account(account)? {
+            state.modseq = state.modseq.max(modseq);
+            change(&mut state);
+            self.set_account(account, state);
+        }
+        Ok(())
+    }
+
+    /// Raises a mailbox's and its account's modification sequence; tells which account that is.
+    fn bump_mailbox(
+        &mut self,
+        mailbox: u64,
+        modseq: u64,
+        change: impl FnOnce(&mut Mailbox),
+    ) -> Sql<Option<u64>> {
+        let Some(mut state) = self.mailbox(mailbox)? else { return Ok(None) };
+        state.modseq = state.modseq.max(modseq);
+        change(&mut state);
+        self.set_mailbox(mailbox, state);
+        self.bump_account(state.account, modseq, |_| ())?;
+        Ok(Some(state.account))
+    }
+
+    fn add(&mut self, added: &Added) -> Sql<()> {
+        let side = match &added.side {
+            Side::None => None,
+            Side::New { side, prefix, card } => {
+                self.conn.prepare_cached("INSERT INTO side VALUES (?1, ?2, ?3)")?.execute(params![
+                    *side as i64,
+                    &prefix[..],
+                    &card[..]
+                ])?;
+                Some(*side)
+            }
+            Side::CopyOf { side, from } => {
+                self.conn
+                    .prepare_cached("INSERT INTO side SELECT ?1, prefix, card FROM side WHERE id = ?2")?
+                    .execute([*side as i64, *from as i64])?;
+                Some(*side)
+            }
+        };
+        if let Some(side) = side {
+            self.position.next_side = self.position.next_side.max(side + 1);
+        }
+        self.conn
+            .prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute(params![
+                added.mailbox as i64,
+                added.uid,
+                added.modseq as i64,
+                added.flags,
+                added.size as i64,
+                added.received_at,
+                side.map(|side| side as i64),
+                added.body as i64
+            ])?;
+        self.refer(added.body, 1);
+        let account = self.bump_mailbox(added.mailbox, added.modseq, |state| {
+            state.uid_next = state.uid_next.max(added.uid.saturating_add(1));
+            state.messages += 1;
+            state.octets += added.size;
+        })?;
+        if let Some(account) = account {
+            self.bump_account(account, added.modseq, |state| {
+                state.messages += 1;
+                state.octets += added.size;
+            })?;
+        }
+        Ok(())
+    }
+
+    fn expunge(&mut self, mailbox: u64, modseq: u64, uids: &[u32]) -> Sql<()> {
+        let (mut messages, mut octets) = (0u64, 0u64);
+        let mut gone = Vec::with_capacity(uids.len());
+        {
+            let mut delete = self.conn.prepare_cached(
+                "DELETE FROM message WHERE mailbox = ?1 AND uid = ?2 RETURNING size, side, body",
+            )?;
+            for uid in uids {
+                let row = delete
+                    .query_row(params![mailbox as i64, uid], |row| {
+                        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
+                    })
+                    .optional()?;
+                if let Some((size, side, body)) = row {
+                    messages += 1;
+                    octets += size as u64;
+                    gone.push((side, body as u64));
+                }
+            }
+            let mut delete = self.conn.prepare_cached("DELETE FROM side WHERE id = ?1")?;
+            for (side, _) in &gone {
+                if let Some(side) = side {
+                    delete.execute([side])?;
+                }
+            }
+            let mut note = self
+                .conn
+                .prepare_cached("INSERT INTO vanished VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?;
+            for (first, last) in ranges(uids) {
+                note.execute(params![mailbox as i64, modseq as i64, first, last])?;
+            }
+        }
+        for (_, body) in gone {
+            self.refer(body, -1);
+        }
+        let account = self.bump_mailbox(mailbox, modseq, |state| {
+            state.messages = state.messages.saturating_sub(messages);
+            state.octets = state.octets.saturating_sub(octets);
+        })?;
+        if let Some(account) = account {
+            self.bump_account(account, modseq, |state| {
+                state.messages = state.messages.saturating_sub(messages);
+                state.octets = state.octets.saturating_sub(octets);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the youngest ranges of a mailbox's expunged UIDs. A row with UID 0 says up to where nothing is known.
+    pub(crate) fn forget_vanished(&mut self, mailbox: i64, keep: i64) -> Sql<()> {
+        let horizon: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT modseq FROM vanished WHERE mailbox = ?1 ORDER BY modseq DESC LIMIT 1 OFFSET ?2",
+            )?
+            .query_row([mailbox, keep], |row| row.get(0))
+            .optional()?;
+        if let Some(horizon) = horizon {
+            self.conn
+                .prepare_cached("DELETE FROM vanished WHERE mailbox = ?1 AND modseq <= ?2")?
+                .execute([mailbox, horizon])?;
+            self.conn
+                .prepare_cached("INSERT INTO vanished VALUES (?1, ?2, 0, 0)")?
+                .execute([mailbox, horizon])?;
+        }
+        Ok(())
+    }
+
+    /// Of an account's changes up to `modseq` nothing is known. Mailbox 0 says so.
+    pub(crate) fn forget_changes(&mut self, account: u64, modseq: u64) -> Sql<()> {
+        self.conn
+            .prepare_cached("DELETE FROM mailbox_gone WHERE account = ?1 AND modseq <= ?2")?
+            .execute([account as i64, modseq as i64])?;
+        self.conn
+            .prepare_cached("INSERT INTO mailbox_gone VALUES (?1, ?2, 0)")?
+            .execute([account as i64, modseq as i64])?;
+        Ok(())
+    }
+
+    fn remove_mailbox(&mut self, mailbox: u64, modseq: u64) -> Sql<()> {
+        let Some(state) = self.mailbox(mailbox)? else { return Ok(()) };
+        let bodies: Vec<i64> = {
+            let mut delete = self.conn.prepare_cached(
+                "DELETE FROM side WHERE id IN (SELECT side FROM message WHERE mailbox = ?1)",
+            )?;
+            delete.execute([mailbox as i64])?;
+            let mut delete =
+                self.conn.prepare_cached("DELETE FROM message WHERE mailbox = ?1 RETURNING body")?;
+            delete.query_map([mailbox as i64], |row| row.get(0))?.collect::<Sql<_>>()?
+        };
+        for body in bodies {
+            self.refer(body as u64, -1);
+        }
+        self.conn.prepare_cached("DELETE FROM vanished WHERE mailbox = ?1")?.execute([mailbox as i64])?;
+        self.conn.prepare_cached("DELETE FROM mailbox WHERE id = ?1")?.execute([mailbox as i64])?;
+        self.conn
+            .prepare_cached("INSERT INTO mailbox_gone VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute(params![state.account as i64, modseq as i64, mailbox as i64])?;
+        self.forget_mailbox(mailbox);
+        self.bump_account(state.account, modseq, |account| {
+            account.messages = account.messages.saturating_sub(state.messages);
+            account.octets = account.octets.saturating_sub(state.octets);
+        })
+    }
+
+    fn remove_account(&mut self, account: u64) -> Sql<()> {
+        let mailboxes: Vec<i64> = self
+            .conn
+            .prepare_cached("SELECT id FROM mailbox WHERE account = ?1")?
+            .query_map([account as i64], |row| row.get(0))?
+            .collect::<Sql<_>>()?;
+        for mailbox in mailboxes {
+            self.remove_mailbox(mailbox as u64, u64::MAX >> 1)?;
+        }
+        self.conn.prepare_cached("DELETE FROM mailbox_gone WHERE account = ?1")?.execute([account as i64])?;
+        self.conn.prepare_cached("DELETE FROM account WHERE id = ?1")?.execute([account as i64])?;
+        self.forget_account(account);
+        Ok(())
+    }
+}
+
+/// Ascending UIDs as ranges.
+fn ranges(uids: &[u32]) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for &uid in uids {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(uid) => *last = uid,
+            _ => ranges.push((uid, uid)),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn uids_fold_into_ranges() {
+        assert_eq!(super::ranges(&[]), []);
+        assert_eq!(super::ranges(&[1, 2, 3, 7, 9, 10]), [(1, 3), (7, 7), (9, 10)]);
+        assert_eq!(super::ranges(&[u32::MAX - 1, u32::MAX]), [(u32::MAX - 1, u32::MAX)]);
+    }
+}
