@@ -3,6 +3,7 @@
 //! Dropping an [`Intake`] at any step leaves nothing behind. [`Intake::commit`] delivers in one transaction; when it
 //! returns, the message is on disk in every recipient's mailbox, its body stored once.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -49,7 +50,8 @@ pub struct Recipient {
 pub struct Accepted {
     /// Its name in the log.
     pub tag: MessageTag,
-    /// What became of each recipient, in the order they were accepted.
+    /// What became of each recipient, in the order they were accepted. Only over LMTP may one have been refused: there
+    /// alone is a reply for each.
     pub outcomes: Vec<(Recipient, Outcome)>,
 }
 
@@ -152,33 +154,39 @@ impl Intake {
         }
         let body = self.body.take().ok_or(Refusal::Temporary)?;
         let recipients = std::mem::take(&mut self.recipients);
-        let mut outcomes = Vec::with_capacity(recipients.len());
-        let mut ops: Vec<Op> = Vec::with_capacity(recipients.len());
-        let mut require = Vec::new();
+        let mut outcomes: Vec<(Recipient, Outcome)> = Vec::with_capacity(recipients.len());
         for recipient in recipients {
-            let prefix = self.prefix(&recipient);
-            let octets = self.octets + prefix.len() as u64;
+            let octets = self.octets + self.prefix(&recipient).len() as u64;
             let outcome = self.check_room(&recipient, octets).await;
-            // A second name of the same account gets no second copy.
-            let again = outcomes.iter().any(|(other, outcome): &(Recipient, Outcome)| {
-                other.account == recipient.account && outcome.is_ok()
-            });
-            if outcome.is_ok() && !again {
-                require.push(Require::Mailbox(recipient.mailbox));
-                ops.push(Op::AddMessage(AddMessage {
-                    mailbox: recipient.mailbox,
-                    body: BodySource::New(0),
-                    prefix,
-                    card: Bytes::new(),
-                    flags: Flags::NONE,
-                    received_at: self.began.timestamp().as_microsecond(),
-                }));
-            }
             outcomes.push((recipient, outcome));
         }
-        if ops.is_empty() {
+        if outcomes.iter().all(|(_, outcome)| outcome.is_err()) {
             let first = outcomes.into_iter().find_map(|(_, outcome)| outcome.err());
             return Err(first.unwrap_or(Refusal::Temporary));
+        }
+        // One reply stands for all of them, except over LMTP, and the yes that some get takes the message from the others
+        // without a word. What was promised at RCPT is kept: it "MUST NOT lose the message for frivolous reasons" (RFC
+        // 5321 section 6.1), so a quota may be overrun by one message whose size was not announced.
+        if self.origin.role != Role::Lmtp {
+            outcomes.iter_mut().for_each(|(_, outcome)| *outcome = Ok(()));
+        }
+        let mut ops: Vec<Op> = Vec::with_capacity(outcomes.len());
+        let mut require = Vec::new();
+        let mut served = HashSet::with_capacity(outcomes.len());
+        for (recipient, outcome) in &outcomes {
+            // A second name of the same account gets no second copy.
+            if outcome.is_err() || !served.insert(recipient.account) {
+                continue;
+            }
+            require.push(Require::Mailbox(recipient.mailbox));
+            ops.push(Op::AddMessage(AddMessage {
+                mailbox: recipient.mailbox,
+                body: BodySource::New(0),
+                prefix: self.prefix(recipient),
+                card: Bytes::new(),
+                flags: Flags::NONE,
+                received_at: self.began.timestamp().as_microsecond(),
+            }));
         }
         let tx = Tx { id: None, require, ops };
         match self.office.shared.store.commit(tx, vec![body]).await {

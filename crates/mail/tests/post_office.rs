@@ -151,6 +151,23 @@ async fn postmaster_is_always_somebody() {
 }
 
 #[tokio::test]
+async fn one_reply_for_all_takes_the_message_from_nobody() {
+    let town = town().await;
+    let large = format!("{LETTER}{}\r\n", "x".repeat(3000));
+    for names in [["bob@example.org", "alice@example.org"], ["alice@example.org", "bob@example.org"]] {
+        let town = self::town().await;
+        let accepted = town.deliver(Role::Exchange, &names, &large).await.unwrap();
+        assert!(accepted.outcomes.iter().all(|(_, outcome)| outcome.is_ok()));
+        assert_eq!(town.drop_of(town.alice).await.len(), 1);
+        assert_eq!(town.drop_of(town.bob).await.len(), 1);
+        let mut next = town.begin(Role::Exchange);
+        assert_eq!(next.recipient(to("bob@example.org")).await, Err(Refusal::OverQuota), "only once");
+    }
+    let nobody = town.deliver(Role::Exchange, &["bob@example.org", "bob+shop@example.org"], &large).await;
+    assert_eq!(nobody.unwrap_err(), Refusal::OverQuota);
+}
+
+#[tokio::test]
 async fn sizes_and_quotas_hold_when_announced_and_when_not() {
     let town = town().await;
     let begin = |declared| town.office.begin(origin(Role::Exchange), None, declared, now(), 7);
