@@ -63,6 +63,8 @@ pub(crate) struct Writer {
     pub(crate) tables: Tables,
     pub(crate) log: Appender,
     records: Records,
+    /// Pages of the write-ahead log at the last checkpoint.
+    tried: i64,
 }
 
 /// What became of a group.
@@ -103,7 +105,7 @@ impl From<std::io::Error> for Fail {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, tables: Tables, log: Appender) -> Writer {
-        Writer { shared, tables, log, records: Records::default() }
+        Writer { shared, tables, log, records: Records::default(), tried: 0 }
     }
 
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -297,19 +299,21 @@ impl Writer {
             pragma.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
         };
         let (length, copied) = pages("PRAGMA wal_checkpoint(NOOP)")?;
-        if length - copied < least {
+        // While a reader keeps it from copying further, it is not tried again with every group.
+        let tried = if length < self.tried { 0 } else { self.tried };
+        if length - copied.max(tried) < least {
             return Ok(());
         }
-        // Readers are short; a WAL that still grows has met one each time, and then we wait for them.
-        let pragma = if length < 8 * CHECKPOINT_PAGES {
-            "PRAGMA wal_checkpoint(PASSIVE)"
-        } else {
-            "PRAGMA wal_checkpoint(RESTART)"
-        };
+        self.tried = length;
+        // It waits for nobody. A reader that is not through keeps the log from beginning anew this time; readers are
+        // short, except a backup, during which the log grows.
+        if length > 8 * CHECKPOINT_PAGES {
+            tracing::warn!(pages = length, "the database's write-ahead log is long");
+        }
         self.shared.readers.release();
         let mut result = Ok((0, 0));
         self.shared.disk.run(DiskOp::DatabaseCheckpoint, || {
-            result = pages(pragma);
+            result = pages("PRAGMA wal_checkpoint(PASSIVE)");
             Ok(())
         })?;
         match result {
