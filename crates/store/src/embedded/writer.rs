@@ -300,7 +300,7 @@ impl Writer {
         };
         let (length, copied) = pages("PRAGMA wal_checkpoint(NOOP)")?;
         // While a reader keeps it from copying further, it is not tried again with every group.
-        let tried = if length < self.tried { 0 } else { self.tried };
+        let tried = if least == 1 || length < self.tried { 0 } else { self.tried };
         if length - copied.max(tried) < least {
             return Ok(());
         }
