@@ -84,6 +84,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("socket2", &["server", "client"]),
     ("mio", &["server"]),
     ("rcgen", &["server"]),
+    ("hickory-resolver", &["server"]),
     ("clap", &["packetboat", "xtask", "bench"]),
 ];
 

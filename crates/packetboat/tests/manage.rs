@@ -143,6 +143,10 @@ fn accounts_are_managed_without_a_server() {
     let dir = tempfile::tempdir().unwrap();
     let desk = Desk { data: dir.path().join("data") };
     manage(&desk);
+    let checked = desk.says("check", "");
+    assert!(checked.contains("\nDNS: no hostname in the settings; skipped\nstore: "), "{checked}");
+    let checked = desk.json("check --no-dns").remove(0);
+    assert!(checked["dns"].is_null() && checked["store"].is_object(), "{checked}");
     for command in ["who", "stats", "reload", "stop"] {
         let (code, said) = desk.fails(command, "");
         assert!(code == 69 && said.contains("start it with `packetboat serve`"), "{command}: {code} {said}");

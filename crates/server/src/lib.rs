@@ -8,6 +8,7 @@ pub mod admin;
 pub mod app;
 pub mod conn;
 pub mod demo;
+pub mod dns;
 pub mod drive;
 pub mod limits;
 pub mod listen;

@@ -1,13 +1,16 @@
-//! Looking after a store that no server has open: check, repair, rebuild, restore.
+//! Looking after a server from outside: its certificates, what the DNS says of it, and a store that no server has open
+//! (check, repair, rebuild, restore).
 //!
 //! Started by root, each becomes the user whose store it is first, so that no file is left that the server cannot open.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use packetboat_store::{Copied, OpenError, Store};
 
 use crate::accounts::become_owner;
-use crate::admin::{AdminError, ErrorKind};
+use crate::admin::{AdminError, DomainRequest, ErrorKind, Item, Office, Request};
+use crate::dns::{self, Findings, Resolver};
 use crate::settings::Settings;
 
 pub use packetboat_store::{Check, Outcome, Report};
@@ -64,4 +67,57 @@ fn certificate(files: &crate::settings::Certificate) -> Result<CertificateState,
         .map_err(|error| AdminError::new(ErrorKind::Config, format!("certificate: {error}")))?;
     let not_after = jiff::Timestamp::from_second(loaded.not_after()).unwrap_or(jiff::Timestamp::MAX);
     Ok(CertificateState { names: loaded.names(), not_after })
+}
+
+/// How long the DNS may be asked, all questions together.
+const DNS_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Compares the DNS with what the server and its domains need. The domains are asked of the running server, or read from
+/// the store if that is `readable`. Only a process without threads may do this, as it may become another user.
+pub fn dns(settings: &Settings, readable: bool) -> Result<Findings, AdminError> {
+    let Ok(hostname) = settings.general.hostname.parse::<crate::Domain>() else {
+        // Settings by `--data` alone have none.
+        return Ok(skipped("no hostname in the settings".to_owned()));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| AdminError::new(ErrorKind::Io, error.to_string()))?;
+    Ok(runtime.block_on(async {
+        let (domains, unread) = match readable {
+            true => match domains(settings).await {
+                Ok(domains) => (domains, None),
+                Err(error) => (Vec::new(), Some(format!("the domains could not be read ({error})"))),
+            },
+            false if directory(settings).exists() => {
+                (Vec::new(), Some("the domains are in the store, which needs repair first".to_owned()))
+            }
+            false => (Vec::new(), None),
+        };
+        let mut findings = match Resolver::system() {
+            Ok(resolver) => dns::check(&resolver, &hostname.to_ascii(), &domains, DNS_PATIENCE).await,
+            Err(error) => skipped(format!("no answer from the resolver ({error})")),
+        };
+        findings.skipped = findings.skipped.or(unread);
+        findings
+    }))
+}
+
+fn skipped(why: String) -> Findings {
+    Findings { findings: Vec::new(), skipped: Some(why) }
+}
+
+/// The domains whose mail comes here, in A-labels.
+async fn domains(settings: &Settings) -> Result<Vec<String>, AdminError> {
+    let mut office = Office::open(settings).await?;
+    let mut domains = Vec::new();
+    let listed = office
+        .ask(Request::Domain(DomainRequest::List), |item| {
+            if let Item::Domain(domain) = item {
+                domains.extend(domain.domain.parse::<crate::Domain>().map(|it| it.to_ascii()));
+            }
+        })
+        .await;
+    office.close().await;
+    listed.map(|()| domains)
 }

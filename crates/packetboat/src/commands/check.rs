@@ -4,14 +4,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use packetboat_server::admin::{AdminError, ErrorKind};
+use packetboat_server::dns::Findings;
 use packetboat_server::upkeep::{self, Check, Outcome, Report};
 use serde_json::json;
 
 use super::manage::{ManageArgs, end, exit_codes, octets, print};
 
-/// Check the settings, the certificates and, while no server runs, the store.
+/// Check the settings, the certificates, the DNS and, while no server runs, the store.
 ///
-/// Without --repair or --rebuild nothing is changed. The exit code is 65 when something is wrong that was not put right.
+/// Without --repair or --rebuild nothing is changed. The exit code is 65 when something is wrong that was not put right;
+/// what the DNS says does not change it.
 #[derive(Debug, Args)]
 #[command(after_long_help = exit_codes())]
 pub(crate) struct CheckArgs {
@@ -24,6 +26,9 @@ pub(crate) struct CheckArgs {
     /// Make the store's database anew from its log; for when it is lost or beyond repair
     #[arg(long, conflicts_with_all = ["repair", "deep"])]
     rebuild: bool,
+    /// Do not ask the DNS about the server and its domains
+    #[arg(long)]
+    no_dns: bool,
     #[command(flatten)]
     manage: ManageArgs,
 }
@@ -47,17 +52,23 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
     if certificates.is_empty() {
         say("certificate: none configured; clients will not trust the one the server makes".to_owned());
     }
-    if !upkeep::directory(&settings).exists() {
-        say("store: none yet; it is made with the first domain or at the first start".to_owned());
-        return Ok(());
-    }
-    let report = if args.rebuild {
-        upkeep::rebuild(&settings)?
-    } else {
-        upkeep::check(&settings, Check { deep: args.deep, repair: args.repair })?
+    // The store comes first: asking it for its domains opens it, and that must not touch one in need of repair.
+    let there = upkeep::directory(&settings).exists();
+    let report = match (there, args.rebuild) {
+        (false, _) => None,
+        (true, true) => upkeep::rebuild(&settings)?,
+        (true, false) => upkeep::check(&settings, Check { deep: args.deep, repair: args.repair })?,
     };
+    let readable = there && !report.as_ref().is_some_and(needs_repair);
+    let dns = if args.no_dns { None } else { Some(upkeep::dns(&settings, readable)?) };
+    for line in dns.iter().flat_map(in_words) {
+        say(line);
+    }
     match &report {
         Some(report) => say(format!("store: {report}")),
+        None if !there => {
+            say("store: none yet; it is made with the first domain or at the first start".to_owned());
+        }
         None if args.repair || args.rebuild => {
             let message = "the server has the store open; stop it first (`packetboat stop`)";
             return Err(AdminError::new(ErrorKind::Unavailable, message));
@@ -69,10 +80,11 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
             .iter()
             .map(|it| json!({ "names": it.names, "not_after": it.not_after.to_string() }))
             .collect();
-        print(&json!({ "certificates": certificates, "store": report.as_ref().map(as_json) }).to_string());
+        let store = report.as_ref().map(as_json);
+        print(&json!({ "certificates": certificates, "dns": dns, "store": store }).to_string());
     }
     match report {
-        Some(report) if report.problems.iter().any(|(outcome, _)| *outcome == Outcome::Found) => {
+        Some(report) if needs_repair(&report) => {
             let message =
                 "the store needs repair: `packetboat check --repair`, after a backup of its directory";
             Err(AdminError::new(ErrorKind::Data, message))
@@ -83,6 +95,19 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
         )),
         _ => Ok(()),
     }
+}
+
+fn needs_repair(report: &Report) -> bool {
+    report.problems.iter().any(|(outcome, _)| *outcome == Outcome::Found)
+}
+
+fn in_words(dns: &Findings) -> Vec<String> {
+    let mut lines: Vec<String> = dns.findings.iter().map(|finding| format!("DNS: {finding}")).collect();
+    if let Some(why) = &dns.skipped {
+        let what = if lines.is_empty() { "skipped" } else { "the rest skipped" };
+        lines.push(format!("DNS: {why}; {what}"));
+    }
+    lines
 }
 
 fn as_json(report: &Report) -> serde_json::Value {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use packetboat_server::dns::{Record, records};
 use packetboat_server::server::write_private;
 use packetboat_server::settings::example;
 use packetboat_server::tls::generate;
@@ -35,14 +36,6 @@ pub(crate) struct InitArgs {
     json: bool,
 }
 
-/// One DNS record.
-struct Record {
-    name: String,
-    kind: &'static str,
-    value: String,
-    why: &'static str,
-}
-
 pub(crate) fn run(args: &InitArgs) -> ExitCode {
     let domain = match args.domain.parse::<packetboat_server::Domain>() {
         Ok(domain) => domain,
@@ -59,10 +52,6 @@ pub(crate) fn run(args: &InitArgs) -> ExitCode {
     };
     let records = records(&domain, &hostname);
     let text = if args.json {
-        let records: Vec<_> = records
-            .iter()
-            .map(|r| json!({"name": r.name, "type": r.kind, "value": r.value, "why": r.why}))
-            .collect();
         json!({"hostname": hostname, "domain": domain, "written": written, "dns": records}).to_string()
     } else {
         tell(args, &domain, &written, &records)
@@ -106,43 +95,6 @@ fn write(args: &InitArgs, hostname: &str) -> Result<Vec<PathBuf>, String> {
     Ok(written)
 }
 
-fn records(domain: &str, hostname: &str) -> Vec<Record> {
-    let record = |name: String, kind, value: String, why| Record { name, kind, value, why };
-    let service = |name: &str, port: u16| {
-        record(
-            format!("_{name}._tcp.{domain}."),
-            "SRV",
-            format!("0 1 {port} {hostname}."),
-            "mail programs set themselves up (RFC 6186, RFC 8314)",
-        )
-    };
-    vec![
-        record(
-            format!("{hostname}."),
-            "A",
-            "<this server's IPv4 address>".into(),
-            "and AAAA for IPv6; the address's PTR record should say this name",
-        ),
-        record(format!("{domain}."), "MX", format!("10 {hostname}."), "other servers bring mail here"),
-        record(
-            format!("{domain}."),
-            "TXT",
-            "\"v=spf1 mx -all\"".into(),
-            "only this server sends for the domain (RFC 7208)",
-        ),
-        record(
-            format!("_dmarc.{domain}."),
-            "TXT",
-            format!("\"v=DMARC1; p=quarantine; rua=mailto:postmaster@{domain}\""),
-            "what others do with forgeries (RFC 7489)",
-        ),
-        service("submissions", 465),
-        service("submission", 587),
-        service("pop3s", 995),
-        service("pop3", 110),
-    ]
-}
-
 fn tell(args: &InitArgs, domain: &str, written: &[PathBuf], records: &[Record]) -> String {
     let mut text = String::from("Written:\n");
     for file in written {
@@ -161,21 +113,4 @@ fn tell(args: &InitArgs, domain: &str, written: &[PathBuf], records: &[Record]) 
          the server notices by itself."
     ));
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_name_the_host_and_every_service() {
-        let records = records("example.org", "mail.example.org");
-        let shown: Vec<String> =
-            records.iter().map(|r| format!("{} {} {}", r.name, r.kind, r.value)).collect();
-        assert!(shown.contains(&"example.org. MX 10 mail.example.org.".to_owned()), "{shown:?}");
-        assert!(
-            shown.contains(&"_pop3s._tcp.example.org. SRV 0 1 995 mail.example.org.".to_owned()),
-            "{shown:?}"
-        );
-    }
 }
