@@ -127,7 +127,10 @@ fn explain(error: &CertificateError) -> String {
         }
         CertificateError::NotValidForName => "it is for another name".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            format!("it is for another name ({})", presented.join(", "))
+            let plain = |name: &String| {
+                name.replace("DnsName(\"", "").replace("IpAddress(", "").replace(['"', ')'], "")
+            };
+            format!("it is for another name ({})", presented.iter().map(plain).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
     }

@@ -154,6 +154,9 @@ pub(crate) fn outcome(outcome: &Outcome, place: &Place) -> Option<Fault> {
     Some(Fault { next: before_message && failure.kind == FailureKind::Temporary, failure })
 }
 
+/// What to do where the server knows who is asking, and does not want to.
+pub(crate) const NOT_FOR_YOU: &str = "The server carries no mail to these addresses for your account.";
+
 /// What to do where the server does not want to carry the mail of somebody it does not know.
 pub(crate) const LOG_IN: &str = "The server may want a login: name the account with --user.";
 

@@ -238,8 +238,10 @@ impl Report {
         let failure = match (accepted, deferred) {
             (accepted, _) if accepted == all => return None,
             (0, 0) if self.recipients.iter().all(|recipient| recipient.denied) => {
+                let logged_in = self.server.as_ref().is_some_and(|server| server.login.is_some());
+                let hint = if logged_in { faults::NOT_FOR_YOU } else { faults::LOG_IN };
                 Failure::new(FailureKind::Denied, "the server does not let you write to any recipient")
-                    .hint(faults::LOG_IN)
+                    .hint(hint)
             }
             (0, 0) => Failure::new(FailureKind::NoUser, "the server refuses every recipient"),
             (0, _) => Failure::new(FailureKind::Temporary, "the server takes no recipient now")

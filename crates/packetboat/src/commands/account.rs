@@ -116,7 +116,7 @@ enum Command {
         /// Login name
         account: String,
         /// Take the secret from standard input, its first line, instead of making one
-        #[arg(long, conflicts_with = "remove")]
+        #[arg(long = "password-stdin", conflicts_with = "remove")]
         stdin: bool,
         /// Be without one again
         #[arg(long)]

@@ -56,7 +56,10 @@ fn what_to_try(ready: &Ready) -> String {
     let (smtp, submission, submissions) = (port("smtp"), port("submission"), port("submissions"));
     let (lmtp, pop3, pop3s, metrics) = (port("lmtp"), port("pop3"), port("pop3s"), port("metrics"));
     let (ca, dir) = (ready.ca.display(), ready.dir.display());
-    let people = ready.accounts.len();
+    let more = match ready.accounts.len().saturating_sub(2) {
+        0 => String::new(),
+        more => format!(" and {more} more (user0000@demo.test, ...)"),
+    };
     format!(
         "\
 packetboat is ready. Everything is on 127.0.0.1 and kept in {dir}
@@ -64,7 +67,7 @@ packetboat is ready. Everything is on 127.0.0.1 and kept in {dir}
   SMTP {smtp}   submission {submission} (STARTTLS), {submissions} (TLS)   LMTP {lmtp}
   POP3 {pop3} (STLS), {pop3s} (TLS)   metrics http://127.0.0.1:{metrics}/metrics
 
-  {people} accounts: alice@demo.test, bob@demo.test and so on, password demo
+  accounts: alice@demo.test, bob@demo.test{more}, password demo
   certificate authority: {ca}
 
 Things to try:

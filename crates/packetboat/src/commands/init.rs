@@ -39,12 +39,12 @@ pub(crate) struct InitArgs {
 pub(crate) fn run(args: &InitArgs) -> ExitCode {
     let domain = match args.domain.parse::<packetboat_server::Domain>() {
         Ok(domain) => domain,
-        Err(error) => return fail(sysexits::USAGE, &format!("--domain {}: {error}", args.domain)),
+        Err(_) => return fail(sysexits::USAGE, &format!("--domain: {:?} is not a domain name", args.domain)),
     };
     let domain = domain.to_ascii();
     let hostname = args.hostname.clone().unwrap_or_else(|| format!("mail.{domain}"));
-    if let Err(error) = hostname.parse::<packetboat_server::Domain>() {
-        return fail(sysexits::USAGE, &format!("--hostname {hostname}: {error}"));
+    if hostname.parse::<packetboat_server::Domain>().is_err() {
+        return fail(sysexits::USAGE, &format!("--hostname: {hostname:?} is not a host name"));
     }
     let written = match write(args, &hostname) {
         Ok(written) => written,
