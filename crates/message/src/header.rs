@@ -215,6 +215,8 @@ impl HeaderScan {
 
     fn step(&mut self, octet: u8) -> State {
         match (self.state, octet) {
+            // A folded line with nothing to go on from: it must not become part of a field put before the message.
+            (State::LineStart, b' ' | b'\t') if self.on_first_line => self.end(HeaderEnd::NotAField).into(),
             (State::LineStart, b' ' | b'\t') => {
                 // A folded line goes on with the value before it (RFC 5322 section 2.2.3).
                 self.capture(&[octet]);
@@ -378,6 +380,8 @@ mod tests {
             ("A: b\r\nno colon\r\n\r\n", HeaderEnd::NotAField, 6),
             ("A: b\r\nnocolon\r\n\r\n", HeaderEnd::NotAField, 6),
             ("A: b\r\n:\r\n\r\n", HeaderEnd::NotAField, 6),
+            (" folded\r\nDate: x\r\n\r\n", HeaderEnd::NotAField, 0),
+            ("\tfolded", HeaderEnd::NotAField, 0),
             ("A: b\r\n\rx", HeaderEnd::NotAField, 6),
             ("A: b\r\nFrom x\r\n\r\n", HeaderEnd::NotAField, 6),
             ("A: b\r\n \r\nC: d\r\n\r\n", HeaderEnd::EmptyLine, 17),
