@@ -214,6 +214,7 @@ async fn submission_adds_what_a_message_must_have_and_a_body_never_becomes_heade
     let tag = submit("Subject: bare\r\n\r\nx\r\n").await;
     submit("Date: Thu, 1 Jan 1970 00:00:00 +0000\r\nMessage-ID: <own@x>\r\n\r\nx\r\n").await;
     submit("no header at all\r\n").await;
+    submit(" (forged)\r\nSubject: x\r\n\r\n").await;
     let mut drop = town.drop_of(town.alice).await;
     let added = format!(
         "Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{tag}@mx.example.org>\r\nSubject: bare\r\n\r\nx\r\n"
@@ -222,6 +223,8 @@ async fn submission_adds_what_a_message_must_have_and_a_body_never_becomes_heade
     let own = text_of(&mut drop, 1).await;
     assert_eq!((own.matches("Date:").count(), own.matches("Message-ID:").count()), (1, 1));
     assert!(text_of(&mut drop, 2).await.ends_with("\r\n\r\nno header at all\r\n"));
+    let folded = text_of(&mut drop, 3).await;
+    assert!(folded.ends_with("\r\n\r\n (forged)\r\nSubject: x\r\n\r\n"), "{folded}");
 }
 
 #[tokio::test]
