@@ -176,3 +176,22 @@ fn a_reader_that_does_not_read_costs_little_and_stops_nobody() {
     let grown = memory_kib(&demo, "VmHWM") - before;
     assert!(grown <= LARGE_MEMORY_KIB, "{grown} KiB for a reader that does not read");
 }
+
+#[test]
+fn an_address_cannot_write_the_log() {
+    let demo = Demo::start_with(&["--log", "info"]);
+    let lines = [
+        "EHLO tests.example",
+        "MAIL FROM:<a\u{2028}b@tests.example> SMTPUTF8",
+        "RCPT TO:<alice+x\u{2028}INFO\u{202e}y@demo.test>",
+        "DATA",
+        "Subject: x\r\n\r\n.",
+        "QUIT",
+    ];
+    let replies = smtp_dialogue(demo.at("smtp"), &lines.map(str::as_bytes));
+    assert!(replies[5].starts_with("250"), "{replies:?}");
+    let log = demo.log();
+    let delivered = log.lines().find(|line| line.contains("delivered")).unwrap();
+    assert!(delivered.contains(r#"recipient="alice+x\u{2028}INFO\u{202e}y@demo.test""#), "{delivered}");
+    assert!(!log.contains(['\u{2028}', '\u{202e}']), "{log}");
+}

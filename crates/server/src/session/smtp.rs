@@ -200,12 +200,14 @@ impl Smtp {
                 self.metrics.message_octets.get_or_create(&ServiceLabel { service }).inc_by(octets);
                 for (recipient, outcome) in &accepted.outcomes {
                     let login = self.identity.as_ref().map(|identity| identity.login.to_string());
+                    // As text, which the log quotes: a stranger's address may hold what would look like a field of ours.
+                    let recipient = recipient.address.to_string();
                     match outcome {
                         Ok(()) => tracing::info!(
-                            connection = self.peer.id, peer = %self.peer, %tag, sender, octets,
-                            recipient = %recipient.address, login, "delivered"
+                            connection = self.peer.id, peer = %self.peer, %tag, sender, octets, recipient, login,
+                            "delivered"
                         ),
-                        Err(refusal) => self.log_refusal(&sender, &recipient.address.to_string(), refusal),
+                        Err(refusal) => self.log_refusal(&sender, &recipient, refusal),
                     }
                 }
                 let outcomes: Vec<Outcome> =
@@ -288,7 +290,8 @@ impl Smtp {
 
     fn log_refusal(&self, sender: &str, recipient: &str, refusal: &Refusal) {
         let (connection, peer) = (self.peer.id, &self.peer);
-        tracing::info!(connection, %peer, sender, recipient, reason = %refusal, "refused");
+        let reason = refusal.to_string();
+        tracing::info!(connection, %peer, sender, recipient, reason, "refused");
     }
 }
 
