@@ -385,7 +385,7 @@ mod tests {
             ("A: b\r\n\rx", HeaderEnd::NotAField, 6),
             ("A: b\r\nFrom x\r\n\r\n", HeaderEnd::NotAField, 6),
             ("A: b\r\n \r\nC: d\r\n\r\n", HeaderEnd::EmptyLine, 17),
-            (" a: b\r\n\r\n", HeaderEnd::EmptyLine, 9),
+            (" a: b\r\n\r\n", HeaderEnd::NotAField, 0),
             (">From x y\r\nA: b\r\n\r\n", HeaderEnd::EmptyLine, 19),
             ("A: b\0c\r\r\r\n\r\n", HeaderEnd::EmptyLine, 12),
         ] {

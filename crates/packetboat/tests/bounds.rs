@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{Demo, Pop3, deliver, smtp_dialogue};
 
@@ -190,7 +190,13 @@ fn an_address_cannot_write_the_log() {
     ];
     let replies = smtp_dialogue(demo.at("smtp"), &lines.map(str::as_bytes));
     assert!(replies[5].starts_with("250"), "{replies:?}");
-    let log = demo.log();
+    // The log is written by a thread of its own, a moment later.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut log = demo.log();
+    while !log.contains("delivered") && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+        log = demo.log();
+    }
     let delivered = log.lines().find(|line| line.contains("delivered")).unwrap();
     assert!(delivered.contains(r#"recipient="alice+x\u{2028}INFO\u{202e}y@demo.test""#), "{delivered}");
     assert!(!log.contains(['\u{2028}', '\u{202e}']), "{log}");
