@@ -101,8 +101,19 @@ fn named_paths(text: &str) -> Vec<&str> {
         .collect()
 }
 
-fn missing_paths(text: &str) -> Vec<&str> {
-    named_paths(text).into_iter().filter(|p| !root().join(p).exists()).collect()
+/// What Markdown links of a document in `dir` point to, in this repository.
+fn linked_paths(dir: &Path, text: &str) -> Vec<PathBuf> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    targets
+        .map(|target| target.split_once('#').map_or(target, |(path, _)| path))
+        .filter(|target| !target.is_empty() && !target.contains(':'))
+        .map(|target| dir.join(target))
+        .collect()
+}
+
+fn missing_paths(dir: &Path, text: &str) -> Vec<PathBuf> {
+    let named = named_paths(text).into_iter().map(PathBuf::from);
+    named.chain(linked_paths(dir, text)).filter(|p| !root().join(p).exists()).collect()
 }
 
 #[test]
@@ -116,8 +127,11 @@ fn documents_name_files_that_exist() {
         .iter()
         .flat_map(|document| {
             let text = read(document);
-            let missing: Vec<_> =
-                missing_paths(&text).into_iter().map(|p| format!("{}: {p}", document.display())).collect();
+            let dir = document.parent().unwrap_or(Path::new(""));
+            let missing: Vec<_> = missing_paths(dir, &text)
+                .into_iter()
+                .map(|p| format!("{}: {}", document.display(), p.display()))
+                .collect();
             missing
         })
         .collect();
@@ -130,7 +144,12 @@ fn named_paths_are_found() {
         named_paths("see `crates/wire/src/lib.rs` and `Session`, `docs/<x>.md`"),
         ["crates/wire/src/lib.rs"]
     );
-    assert_eq!(missing_paths("`xtask/tests/tidy.rs::read`, `xtask/tests/no.rs`"), ["xtask/tests/no.rs"]);
+    let missing = |text| missing_paths(Path::new("docs"), text);
+    assert_eq!(missing("`xtask/tests/tidy.rs::read`, `xtask/tests/no.rs`"), [Path::new("xtask/tests/no.rs")]);
+    assert_eq!(
+        missing("[a](rfc-index.md#top) [b](no.md) [c](https://x.example/)"),
+        [Path::new("docs/no.md")]
+    );
 }
 
 /// What is wrong with the rows of the index: `| RFC | title | yes, partial or no | files |`.
