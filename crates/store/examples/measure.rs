@@ -246,6 +246,10 @@ async fn main() {
     let seconds = args.next().map_or(3.0, |seconds| seconds.parse().unwrap());
     let only = args.next();
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if let Some(many) = only.as_deref().and_then(|only| only.strip_prefix("deliver:")) {
+        let (writers, size) = many.split_once(':').unwrap();
+        deliver(&dir, writers.parse().unwrap(), size.parse().unwrap(), seconds).await;
+    }
     if wants("deliver") {
         for size in [4_000, 10_000] {
             for writers in [1, 16, 100] {

@@ -412,6 +412,22 @@ impl<'a> Part<'a> {
     }
 }
 
+/// Whether a transaction is a plain delivery to mailboxes that are there: then nothing the caller said can make it
+/// fail half-way. Preconditions fail before anything is done.
+pub(crate) fn cannot_fail(tables: &mut Tables, tx: &Tx, bodies: usize) -> Result<bool, rusqlite::Error> {
+    for op in &tx.ops {
+        let Op::AddMessage(AddMessage { mailbox, body: BodySource::New(which), .. }) = op else {
+            return Ok(false);
+        };
+        let Some(state) = tables.mailbox(mailbox.0)? else { return Ok(false) };
+        let room = usize::try_from(u32::MAX - state.uid_next).unwrap_or(usize::MAX);
+        if *which >= bodies || room <= tx.ops.len() || tables.account(state.account)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn sorted(uids: &[Uid]) -> Vec<u32> {
     let mut sorted: Vec<u32> = uids.iter().map(|uid| uid.0).collect();
     sorted.sort_unstable();

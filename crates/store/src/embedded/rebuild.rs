@@ -201,7 +201,7 @@ impl Rebuilder<'_> {
                 .add(Outcome::Lost, format!("record {number} of the log says nothing this version knows"));
             return Ok(());
         };
-        self.tables.begin_part()?;
+        self.tables.begin_part(false)?;
         let done = effects
             .iter()
             .try_for_each(|effect| self.tables.apply(effect, number))

@@ -190,7 +190,7 @@ impl Replay<'_> {
                     )));
                 };
                 self.begin()?;
-                self.tables.begin_part()?;
+                self.tables.begin_part(false)?;
                 for (number, place) in self.pending.drain(..) {
                     self.tables.add_body(number, place);
                 }

@@ -83,6 +83,8 @@ pub(crate) struct Tables {
     dirty_accounts: Vec<u64>,
     dirty_mailboxes: Vec<u64>,
     undo: Vec<Undo>,
+    /// The open part can be rolled back alone.
+    savepoint: bool,
     pub(super) bodies: HashMap<u64, BodyChange>,
     /// Keys changed since the last commit, for the readers' cache.
     pub(crate) keys: Vec<String>,
@@ -103,6 +105,7 @@ impl Tables {
             dirty_accounts: Vec::new(),
             dirty_mailboxes: Vec::new(),
             undo: Vec::new(),
+            savepoint: false,
             bodies: HashMap::new(),
             keys: Vec::new(),
             touched: Vec::new(),
@@ -140,11 +143,13 @@ impl Tables {
         self.run("BEGIN IMMEDIATE")
     }
 
-    pub(crate) fn begin_part(&mut self) -> Sql<()> {
+    /// Begins a caller's part. One that is `sure` to succeed, or to end the whole group, needs no way back.
+    pub(crate) fn begin_part(&mut self, sure: bool) -> Sql<()> {
         self.undo.clear();
         self.undo.push(Undo::Position(self.position));
         self.bodies.clear();
-        self.run("SAVEPOINT part")
+        self.savepoint = !sure;
+        if sure { Ok(()) } else { self.run("SAVEPOINT part") }
     }
 
     /// Ends a caller's part. `number` is that of its record, which is also its time.
@@ -173,10 +178,15 @@ impl Tables {
                     .execute(params![id as i64, change.refs, zero_since])?;
             }
         }
-        self.run("RELEASE part")
+        if self.savepoint { self.run("RELEASE part") } else { Ok(()) }
     }
 
     pub(crate) fn undo_part(&mut self) -> Sql<()> {
+        if !self.savepoint {
+            // Nothing was done yet but looking at preconditions. Anything else would be committed with the group: then
+            // the group must not be.
+            return if self.undo.len() == 1 { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) };
+        }
         for undo in self.undo.drain(..).rev() {
             match undo {
                 Undo::Account(id, Some(kept)) => drop(self.accounts.insert(id, kept)),

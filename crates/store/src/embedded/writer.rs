@@ -14,7 +14,7 @@ use super::body::Payload;
 use super::disk::DiskOp;
 use super::effect::Effect;
 use super::limits::only_removes;
-use super::plan::{Fault, Part, Records};
+use super::plan::{self, Fault, Part, Records};
 use super::record::{HEAD, Head, SEGMENT_HEAD};
 use super::schema::CHECKPOINT_PAGES;
 use super::segment::Appender;
@@ -273,7 +273,8 @@ impl Writer {
                 continue;
             }
             let mark = self.records.octets.len();
-            self.tables.begin_part()?;
+            let sure = plan::cannot_fail(&mut self.tables, &waiting.tx, waiting.bodies.len())?;
+            self.tables.begin_part(sure)?;
             match Part::new(&mut self.tables, &mut self.records, now, &waiting.bodies).run(&waiting.tx) {
                 Ok(receipt) => results.push(Ok(receipt)),
                 Err(Fault::Tx(error)) => {
@@ -341,7 +342,7 @@ impl Writer {
         }
         self.make_room(meta.len() as u64)?;
         self.begin()?;
-        self.tables.begin_part()?;
+        self.tables.begin_part(true)?;
         let (number, previous) = self.tables.next_number(now);
         for effect in effects {
             self.tables.apply(effect, number)?;
