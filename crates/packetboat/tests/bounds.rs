@@ -56,6 +56,8 @@ fn a_large_message_costs_no_more_memory_than_a_small_one() {
     let mut pop3 = Pop3::login(demo.at("pop3"), "bob@demo.test");
     pop3.all();
     pop3.quit();
+    // Hashing a password takes its 19 MiB at each first login; that is not what is measured here.
+    Pop3::login(demo.at("pop3"), "alice@demo.test").quit();
     let before = memory_kib(&demo, "VmHWM");
 
     let mut smtp = BufReader::new(connect(demo.at("smtp")));
@@ -93,7 +95,7 @@ fn a_large_message_costs_no_more_memory_than_a_small_one() {
     });
     assert_eq!(line(&mut pop3), ".\r\n");
     assert_eq!(received, sent);
-    let grown = memory_kib(&demo, "VmHWM") - before;
+    let grown = memory_kib(&demo, "VmHWM").saturating_sub(before);
     assert!(grown <= LARGE_MEMORY_KIB, "{grown} KiB for a message of {LARGE} octets");
 }
 
@@ -145,7 +147,7 @@ fn lines_without_end_are_answered_and_cost_nothing() {
         let reply = String::from_utf8(reply).unwrap();
         assert!(reply.starts_with(refusal) || reply.is_empty(), "{service}: {reply}");
     }
-    let grown = memory_kib(&demo, "VmHWM") - before;
+    let grown = memory_kib(&demo, "VmHWM").saturating_sub(before);
     assert!(grown <= LARGE_MEMORY_KIB, "{grown} KiB for lines of 32 MiB");
     let replies = smtp_dialogue(demo.at("smtp"), &[b"HELO tests.example", b"QUIT"]);
     assert!(replies.iter().all(|reply| reply.starts_with('2')), "{replies:?}");
@@ -173,7 +175,7 @@ fn a_reader_that_does_not_read_costs_little_and_stops_nobody() {
         deliver(demo.at("smtp"), "alice@demo.test", b"Subject: hello\r\n\r\nstill there?\r\n");
     }
     assert_eq!(Pop3::login(demo.at("pop3"), "alice@demo.test").all().len(), 3);
-    let grown = memory_kib(&demo, "VmHWM") - before;
+    let grown = memory_kib(&demo, "VmHWM").saturating_sub(before);
     assert!(grown <= LARGE_MEMORY_KIB, "{grown} KiB for a reader that does not read");
 }
 

@@ -90,7 +90,7 @@ fn manage(desk: &Desk) {
     );
     desk.says("account app-password revoke alice@example.org phone", "");
     assert_eq!(desk.says("account apop-secret alice@example.org", "").trim_end().len(), 23);
-    desk.says("account apop-secret alice@example.org --stdin", "tanstaaf\n");
+    desk.says("account apop-secret alice@example.org --password-stdin", "tanstaaf\n");
     desk.says("account apop-secret alice@example.org --remove", "");
     desk.says("domain postmaster example.org bob@example.org", "");
     let domain = desk.json("domain list").into_iter().find(|it| it["domain"] == "example.org").unwrap();
