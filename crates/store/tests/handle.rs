@@ -215,3 +215,16 @@ async fn a_body_whose_writing_was_given_up_is_not_committed() {
     // Only that body is of no use.
     common::deliver(&store, inbox, b"x").await;
 }
+
+#[tokio::test]
+async fn nobody_else_looks_into_a_store() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (live, copy) = (dir.path().join("live"), dir.path().join("copy"));
+    let store = Store::open(Options::new(&live)).unwrap();
+    account_with_mailbox(&store, 1).await;
+    store.backup(&copy).await.unwrap();
+    for dir in [live, copy] {
+        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
+    }
+}

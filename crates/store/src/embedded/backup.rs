@@ -29,7 +29,7 @@ fn store_of(database: &Path) -> Option<i64> {
 pub(crate) fn backup(shared: &Shared, to: &Path) -> io::Result<Copied> {
     let dir = &shared.options.dir;
     for dir in [to, &to.join("segments"), &to.join("bodies")] {
-        std::fs::create_dir_all(dir)?;
+        super::disk::create_dir(dir)?;
     }
     let _lock = take_lock(to).map_err(io::Error::other)?;
     let database = to.join("store.db");
@@ -134,7 +134,7 @@ pub(crate) fn restore(from: &Path, to: &Path) -> Result<Copied, OpenError> {
     let io = || OpenError::io(to);
     let mut copied = Copied::default();
     for name in ["segments", "bodies"] {
-        std::fs::create_dir_all(to.join(name)).map_err(io())?;
+        super::disk::create_dir(to.join(name)).map_err(io())?;
         for entry in std::fs::read_dir(from.join(name)).map_err(OpenError::io(from))? {
             let path = entry.map_err(OpenError::io(from))?.path();
             let Some(file) = path.file_name() else { continue };

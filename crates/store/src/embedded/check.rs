@@ -345,7 +345,7 @@ impl Checker<'_> {
             .map_err(io::Error::other)?;
         let (file, offset) = shared.file(&place)?;
         let lost = shared.options.dir.join("lost");
-        std::fs::create_dir_all(&lost)?;
+        super::disk::create_dir(&lost)?;
         let out = File::create(lost.join(format!("body-{id}.eml")))?;
         let mut at = 0;
         let mut buffer = vec![0; 64 << 10];

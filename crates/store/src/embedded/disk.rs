@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +37,11 @@ pub(crate) trait Watcher: Send + Sync + std::fmt::Debug {
     fn before(&self, op: DiskOp<'_>) -> io::Result<()>;
     /// After it succeeded.
     fn after(&self, op: DiskOp<'_>);
+}
+
+/// Makes a directory, and those above it, for nobody else to look into: mail lies in it.
+pub(crate) fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The file operations.

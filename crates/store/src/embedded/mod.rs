@@ -378,7 +378,7 @@ fn make_dir(dir: &Path, disk: &Disk) -> Result<(), OpenError> {
     if dir.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+    disk::create_dir(dir).map_err(OpenError::io(dir))?;
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => {
             disk.sync_dir(parent).map_err(OpenError::io(parent))

@@ -77,7 +77,7 @@ fn store_of(segments: &Path, ids: &[u64]) -> Option<u64> {
 
 fn set_aside(dir: &Path) -> std::io::Result<()> {
     let aside = dir.join(format!("damaged-{:016x}", random()));
-    std::fs::create_dir_all(&aside)?;
+    super::disk::create_dir(&aside)?;
     for name in ["store.db", "store.db-wal", "store.db-shm"] {
         let from = dir.join(name);
         if from.exists() {

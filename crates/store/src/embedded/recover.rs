@@ -129,7 +129,7 @@ fn keep_lost(scanner: &mut Scanner, torn: u64, lost: &Path, segment: u64) -> std
         }
         at = found.end();
     }
-    std::fs::create_dir_all(lost)?;
+    super::disk::create_dir(lost)?;
     if std::fs::read_dir(lost)?.count() >= LOST_MAX {
         return Ok(());
     }
