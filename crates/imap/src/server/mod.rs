@@ -22,6 +22,8 @@
 
 mod config;
 mod event;
+mod fetch;
 
 pub use config::{Config, Extension, Timeouts};
 pub use event::{Append, Event, Login, Refusal};
+pub use fetch::FetchWriter;

@@ -1,7 +1,17 @@
 //! What a server says.
 
+mod completion;
+mod render;
+mod thread;
+pub(crate) mod write;
+
 use crate::command::Section;
 use crate::value::{Flag, MailboxName, SystemFlags};
+
+pub use completion::{Code, Completion, Status};
+pub(crate) use render::path;
+pub use render::{Mode, capability, continuation, enabled, goodbye, id, namespace, tagged};
+pub use thread::Thread;
 
 /// An untagged response, or several of a kind. FETCH, the bulk of what is said, is written by
 /// [`FetchWriter`](crate::server::FetchWriter) without being made into a value first.
@@ -26,6 +36,11 @@ pub enum Response {
     List(Listed),
     /// `* LSUB`
     Lsub(Listed),
+    /// What an empty pattern in LIST or LSUB asks for: the separator of the hierarchy, and no name.
+    Separator {
+        /// Asked by LSUB.
+        lsub: bool,
+    },
     /// `* STATUS`
     Status(MailboxName, Vec<(StatusItem, StatusValue)>),
     /// `* SEARCH`, with the highest MODSEQ among them where the search asked.
@@ -114,130 +129,6 @@ pub struct Esearch {
     pub modseq: Option<u64>,
 }
 
-/// A thread (RFC 5256 section 4): a message and what answers it; `None` for a parent that is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Thread {
-    /// Number or UID.
-    pub message: Option<u32>,
-    /// Answers.
-    pub children: Vec<Thread>,
-}
-
-/// How a command ended, or what a condition says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
-    /// OK, NO or BAD.
-    pub status: Status,
-    /// The response code.
-    pub code: Option<Code>,
-    /// For people.
-    pub text: std::borrow::Cow<'static, str>,
-}
-
-/// How it went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Done.
-    Ok,
-    /// Not done.
-    No,
-    /// Not understood.
-    Bad,
-}
-
-impl Completion {
-    /// Done.
-    pub fn ok(text: &'static str) -> Completion {
-        Completion { status: Status::Ok, code: None, text: text.into() }
-    }
-
-    /// Not done, with a reason.
-    pub fn no(code: impl Into<Option<Code>>, text: impl Into<std::borrow::Cow<'static, str>>) -> Completion {
-        Completion { status: Status::No, code: code.into(), text: text.into() }
-    }
-
-    /// With this code.
-    #[must_use]
-    pub fn with(self, code: Code) -> Completion {
-        Completion { code: Some(code), ..self }
-    }
-}
-
-/// Response codes (RFC 9051 section 7.1, 5530, 4315, 7162 ...). UID lists are ranges in the order they have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Code {
-    /// ALERT
-    Alert,
-    /// ALREADYEXISTS
-    AlreadyExists,
-    /// APPENDUID: validity, UIDs.
-    AppendUid(u32, Vec<(u32, u32)>),
-    /// COPYUID: validity, from, to.
-    CopyUid(u32, Vec<(u32, u32)>, Vec<(u32, u32)>),
-    /// CANNOT
-    Cannot,
-    /// CLIENTBUG
-    ClientBug,
-    /// CLOSED
-    Closed,
-    /// CONTACTADMIN
-    ContactAdmin,
-    /// EXPUNGEISSUED
-    ExpungeIssued,
-    /// HIGHESTMODSEQ
-    HighestModSeq(u64),
-    /// NOMODSEQ
-    NoModSeq,
-    /// HASCHILDREN
-    HasChildren,
-    /// INPROGRESS (RFC 9585): done, of how many. The session adds the tag.
-    InProgress(Option<(u64, Option<u64>)>),
-    /// INUSE
-    InUse,
-    /// LIMIT
-    Limit,
-    /// MAILBOXID
-    MailboxId(String),
-    /// MODIFIED (RFC 7162): numbers or UIDs that failed.
-    Modified(Vec<(u32, u32)>),
-    /// NONEXISTENT
-    NonExistent,
-    /// NOPERM
-    NoPerm,
-    /// NOTSAVED (RFC 5182)
-    NotSaved,
-    /// OVERQUOTA
-    OverQuota,
-    /// PARSE
-    Parse,
-    /// PERMANENTFLAGS, and whether new keywords may be made (`\*`).
-    PermanentFlags(Vec<Flag>, bool),
-    /// READ-ONLY
-    ReadOnly,
-    /// READ-WRITE
-    ReadWrite,
-    /// SERVERBUG
-    ServerBug,
-    /// TOOBIG
-    TooBig,
-    /// TRYCREATE
-    TryCreate,
-    /// UIDNEXT
-    UidNext(u32),
-    /// UIDNOTSTICKY
-    UidNotSticky,
-    /// UIDVALIDITY
-    UidValidity(u32),
-    /// UNAVAILABLE
-    Unavailable,
-    /// UNKNOWN-CTE (RFC 3516)
-    UnknownCte,
-    /// UNSEEN (RFC 3501): number of the first unseen message.
-    Unseen(u32),
-    /// USEATTR (RFC 6154)
-    UseAttr,
-}
-
 /// What names a section's octets in a FETCH response.
 #[derive(Debug, Clone, Copy)]
 pub struct SectionLabel<'a>(pub &'a Section);
@@ -252,3 +143,6 @@ pub struct FlagsOf<'a> {
     /// Keywords.
     pub keywords: &'a [&'a str],
 }
+
+#[cfg(test)]
+mod tests;
