@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use packetboat_wire::sasl::Mechanism;
 
+use super::Extension;
+
 /// Settings of an IMAP listener, shared by its sessions.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -42,77 +44,6 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How often an idling client is told that the connection still stands (`* OK Still here`).
     pub idle_keepalive: Duration,
-}
-
-/// What can be switched off. Each is a word (or several) of the CAPABILITY list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Extension {
-    /// IMAP4rev2
-    Rev2,
-    /// IDLE
-    Idle,
-    /// UIDPLUS
-    UidPlus,
-    /// MOVE
-    Move,
-    /// LITERAL+
-    LiteralPlus,
-    /// SASL-IR
-    SaslIr,
-    /// ID
-    Id,
-    /// NAMESPACE
-    Namespace,
-    /// UNSELECT
-    Unselect,
-    /// CHILDREN
-    Children,
-    /// LIST-EXTENDED
-    ListExtended,
-    /// LIST-STATUS
-    ListStatus,
-    /// SPECIAL-USE and CREATE-SPECIAL-USE
-    SpecialUse,
-    /// CONDSTORE
-    CondStore,
-    /// QRESYNC
-    Qresync,
-    /// ESEARCH
-    Esearch,
-    /// SEARCHRES
-    SearchRes,
-    /// SORT and SORT=DISPLAY
-    Sort,
-    /// THREAD=REFERENCES and THREAD=ORDEREDSUBJECT
-    Thread,
-    /// BINARY
-    Binary,
-    /// MULTIAPPEND
-    MultiAppend,
-    /// REPLACE
-    Replace,
-    /// STATUS=SIZE
-    StatusSize,
-    /// APPENDLIMIT
-    AppendLimit,
-    /// QUOTA
-    Quota,
-    /// OBJECTID
-    ObjectId,
-    /// SAVEDATE
-    SaveDate,
-    /// PREVIEW
-    Preview,
-    /// WITHIN
-    Within,
-    /// COMPRESS=DEFLATE
-    Compress,
-    /// UTF8=ACCEPT
-    Utf8,
-    /// PARTIAL
-    Partial,
-    /// INPROGRESS
-    InProgress,
 }
 
 impl Config {

@@ -22,8 +22,10 @@
 
 mod config;
 mod event;
+mod extension;
 mod fetch;
 
-pub use config::{Config, Extension, Timeouts};
+pub use config::{Config, Timeouts};
 pub use event::{Append, Event, Login, Refusal};
+pub use extension::{Extension, UnknownExtension};
 pub use fetch::FetchWriter;
