@@ -186,6 +186,8 @@ impl Intake {
                 card: Bytes::new(),
                 flags: Flags::NONE,
                 received_at: self.began.timestamp().as_microsecond(),
+                keywords: vec![],
+                uid: None,
             }));
         }
         let tx = Tx { id: None, require, ops };

@@ -27,6 +27,8 @@ fn add(mailbox: MailboxId) -> Op {
         card: Bytes::from_static(&[b'c'; 280]),
         flags: Flags::NONE,
         received_at: 1_700_000_000_000_000,
+        keywords: vec![],
+        uid: None,
     })
 }
 
@@ -34,7 +36,10 @@ async fn mailboxes(store: &Store, count: u64) -> Vec<MailboxId> {
     let mut made = Vec::new();
     for account in 1..=count {
         let account = AccountId(account);
-        let ops = vec![Op::CreateAccount(account), Op::CreateMailbox { account, name: "INBOX".into() }];
+        let ops = vec![
+            Op::CreateAccount(account),
+            Op::CreateMailbox { account, name: "INBOX".into(), special_use: None, uid_validity: None },
+        ];
         let receipt = store.commit(tx(ops), vec![]).await.unwrap();
         let [_, OpResult::Mailbox(mailbox, _)] = receipt.results[..] else { panic!() };
         made.push(mailbox);
@@ -186,7 +191,13 @@ async fn read(dir: &Path) {
                         let change = FlagChange::Add(Flags::SEEN);
                         store
                             .commit(
-                                tx(vec![Op::SetFlags { mailbox: inbox, uids: vec![uid], change }]),
+                                tx(vec![Op::SetFlags {
+                                    mailbox: inbox,
+                                    uids: vec![uid],
+                                    change,
+                                    keywords: vec![],
+                                    unchanged_since: None,
+                                }]),
                                 vec![],
                             )
                             .await

@@ -13,8 +13,8 @@ use crate::embedded::readers;
 use crate::embedded::{Embedded, backup, check};
 use crate::tx::{Receipt, Tx, TxError};
 use crate::{
-    AccountId, AccountRow, Check, Copied, Entry, MailboxId, MailboxRow, MessageRow, ModSeq, OpenError,
-    Options, ReadError, Report, Uid,
+    AccountId, AccountRow, Carded, Changes, Check, Copied, Entry, MailboxId, MailboxRow, MessageRow, ModSeq,
+    OpenError, Options, ReadError, Report, Uid,
 };
 
 /// A store. Clones are cheap and are the same store; when the last one goes, it closes.
@@ -150,6 +150,54 @@ impl Store {
     /// [`ReadError::Gone`] when the message was removed since it was listed.
     pub async fn card(&self, row: &MessageRow) -> Result<Bytes, ReadError> {
         self.embedded().shared.card(row)
+    }
+
+    /// Messages of a mailbox with their cards, and with what stands before their bodies where that is asked for, in the
+    /// order of UIDs, behind `after`. Fewer than `limit` (100,000 at most) come where there are no more or where they
+    /// are large; none come at the end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cards(
+        &self,
+        mailbox: MailboxId,
+        after: Option<Uid>,
+        limit: usize,
+        with_prefix: bool,
+    ) -> Result<Vec<Carded>, ReadError> {
+        self.embedded().shared.cards(mailbox, after, limit, with_prefix).await
+    }
+
+    /// The same for these messages, in the order of UIDs. Those that are gone are left out. Where they are many and
+    /// large, the list ends early: ask again for those behind its last one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cards_of(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        with_prefix: bool,
+    ) -> Result<Vec<Carded>, ReadError> {
+        self.embedded().shared.cards_of(mailbox, uids, with_prefix).await
+    }
+
+    /// The keywords of a mailbox, by the bit they have in [`crate::Flags`]; from memory when they were read lately. A
+    /// bit keeps its name as long as the mailbox is there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn keywords(&self, mailbox: MailboxId) -> Result<Arc<[(u8, String)]>, ReadError> {
+        self.embedded().shared.keywords(mailbox)
+    }
+
+    /// What became of a mailbox's messages since a modification sequence. Who asks now and then pays for what changed,
+    /// not for what is there.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] when the mailbox is not there any more.
+    pub async fn changes(&self, mailbox: MailboxId, since: ModSeq) -> Result<Changes, ReadError> {
+        self.embedded().shared.changes(mailbox, since).await
     }
 
     /// Opens a message for reading; it stays readable when it is removed meanwhile.

@@ -28,7 +28,8 @@ pub use error::{BodyError, OpenError, ReadError};
 pub use handle::Store;
 pub use options::{Clock, Options};
 pub use rows::{
-    AccountId, AccountRow, Entry, Flags, MailboxId, MailboxRow, MessageRow, ModSeq, Uid, UidValidity,
+    AccountId, AccountRow, Carded, Changes, Entry, Flags, MailboxId, MailboxRow, MessageRow, ModSeq, Uid,
+    UidValidity,
 };
 pub use transfer::{TransferError, Transferred};
 pub use tx::{AddMessage, BodySource, FlagChange, Op, OpResult, Receipt, Require, Tx, TxError, TxId};

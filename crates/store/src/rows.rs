@@ -1,5 +1,6 @@
 //! What a row is.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 macro_rules! number {
@@ -37,10 +38,11 @@ number! {
     ModSeq(u64)
 }
 
-/// A message's system flags (RFC 9051 section 2.3.2) as bits.
+/// A message's flags (RFC 9051 section 2.3.2) as bits: the system flags in bits 0 to 4, in bits 5 to 63 the keywords
+/// of the mailbox it is in, as [`crate::Store::keywords`] names them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Flags(pub u32);
+pub struct Flags(pub u64);
 
 impl Flags {
     /// No flag.
@@ -55,6 +57,8 @@ impl Flags {
     pub const DELETED: Flags = Flags(8);
     /// `\Draft`
     pub const DRAFT: Flags = Flags(16);
+    /// All system flags.
+    pub const SYSTEM: Flags = Flags(31);
 
     /// Whether all of `other` is set.
     pub fn contains(self, other: Flags) -> bool {
@@ -105,6 +109,14 @@ pub struct MailboxRow {
     pub messages: u32,
     /// Octets of them.
     pub octets: u64,
+    /// How many of them are not `\Seen`.
+    pub unseen: u32,
+    /// How many of them are `\Deleted`.
+    pub deleted: u32,
+    /// Octets of those.
+    pub deleted_octets: u64,
+    /// What it is for (RFC 6154 section 2), as it was given.
+    pub special_use: Option<String>,
 }
 
 /// A message in a mailbox, as compact as a listing needs it.
@@ -116,14 +128,43 @@ pub struct MessageRow {
     pub uid: Uid,
     /// Of its last change.
     pub modseq: ModSeq,
-    /// System flags.
+    /// Its flags.
     pub flags: Flags,
     /// Octets of the whole message as it is served: prefix and body.
     pub size: u64,
     /// Internal date, microseconds since 1970-01-01T00:00:00Z.
     pub received_at: i64,
+    /// When it came into this mailbox (RFC 8514), microseconds since 1970-01-01T00:00:00Z, by the store's clock.
+    pub saved_at: i64,
     /// The row's place in the side table that holds prefix and card, if it has any.
     pub side: Option<u64>,
     /// Identity of the body: shared by all messages that have the same stored body, never reused.
     pub body: u128,
+}
+
+/// A message with what a listing wants to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carded {
+    /// Its row.
+    pub row: MessageRow,
+    /// What stands before the body in this mailbox; empty when it was not asked for.
+    pub prefix: Bytes,
+    /// Its card, as it was given with it.
+    pub card: Bytes,
+}
+
+/// What became of a mailbox since a modification sequence, all of it as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Everything up to this one is told here: ask from it on next time.
+    pub upto: ModSeq,
+    /// Messages that came or whose flags changed, by UID.
+    pub changed: Vec<MessageRow>,
+    /// UIDs that are gone, as ascending ranges, both ends included. A range may span UIDs that were gone before, or
+    /// never were, but none that is there.
+    pub vanished: Vec<(Uid, Uid)>,
+    /// Whether `vanished` tells all. If not, who asks compares the whole list.
+    pub complete: bool,
+    /// The keywords' names by bit, ascending.
+    pub keywords: Vec<(u8, String)>,
 }

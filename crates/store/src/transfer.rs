@@ -1,7 +1,7 @@
 //! From one store into another: one mailbox out of a backup, or a move to another backend.
 
 use crate::tx::{AddMessage, BodySource, Op, Tx, TxError};
-use crate::{BodyError, MailboxId, MessageRow, ReadError, Store, Uid};
+use crate::{BodyError, Flags, MailboxId, MessageRow, ReadError, Store, Uid};
 
 /// Messages listed at a time.
 const PAGE: usize = 500;
@@ -84,8 +84,15 @@ impl Store {
             body: BodySource::New(0),
             prefix,
             card,
-            flags: row.flags,
+            flags: Flags(row.flags.0 & Flags::SYSTEM.0),
+            keywords: self
+                .keywords(row.mailbox)?
+                .iter()
+                .filter(|(bit, _)| row.flags.0 >> bit & 1 == 1)
+                .map(|(_, name)| name.clone())
+                .collect(),
             received_at: row.received_at,
+            uid: None,
         };
         to.commit(Tx { id: None, require: Vec::new(), ops: vec![Op::AddMessage(add)] }, vec![body]).await?;
         Ok(())

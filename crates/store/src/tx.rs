@@ -70,6 +70,25 @@ pub enum Op {
         account: AccountId,
         /// Its name; must not exist yet in the account.
         name: String,
+        /// What it is for (RFC 6154 section 2); opaque here.
+        special_use: Option<String>,
+        /// For imports that keep it (then it is the caller's to know that the name never had a greater one); else, and
+        /// for 0, a new one.
+        uid_validity: Option<UidValidity>,
+    },
+    /// Says what a mailbox is for.
+    SetSpecialUse {
+        /// Which.
+        mailbox: MailboxId,
+        /// See [`crate::MailboxRow::special_use`].
+        special_use: Option<String>,
+    },
+    /// Raises the UID the next message gets; never lowers it.
+    SetUidNext {
+        /// Where.
+        mailbox: MailboxId,
+        /// At least this one.
+        uid_next: Uid,
     },
     /// Gives a mailbox another name.
     RenameMailbox {
@@ -82,7 +101,8 @@ pub enum Op {
     RemoveMailbox(MailboxId),
     /// Puts a message into a mailbox.
     AddMessage(AddMessage),
-    /// Puts copies of messages into another mailbox, of the same or another account. UIDs that are gone are skipped.
+    /// Puts copies of messages into another mailbox, of the same or another account, with their flags and keywords, in
+    /// the order of their UIDs. UIDs that are gone are skipped.
     Copy {
         /// From where.
         from: MailboxId,
@@ -99,6 +119,11 @@ pub enum Op {
         uids: Vec<Uid>,
         /// How.
         change: FlagChange,
+        /// Keywords that are treated as the flags of `change` are, by name: compared regardless of ASCII case, and made
+        /// where they are set for the first time.
+        keywords: Vec<String>,
+        /// Messages that changed later than this are left alone (RFC 7162 section 3.1.3).
+        unchanged_since: Option<ModSeq>,
     },
     /// Removes messages. UIDs that are gone are skipped.
     Expunge {
@@ -120,10 +145,14 @@ pub struct AddMessage {
     pub prefix: Bytes,
     /// What a listing wants to know without opening the body; opaque here, may be empty.
     pub card: Bytes,
-    /// Its flags.
+    /// Its flags. Bits of keywords the mailbox does not have are ignored.
     pub flags: Flags,
+    /// Its keywords by name, see [`Op::SetFlags`].
+    pub keywords: Vec<String>,
     /// Internal date, microseconds since the epoch.
     pub received_at: i64,
+    /// For imports that keep it: at least the mailbox's next one, else [`TxError::UidTaken`].
+    pub uid: Option<Uid>,
 }
 
 /// Where a message's body comes from.
@@ -166,8 +195,17 @@ pub enum OpResult {
     Added(Uid, ModSeq),
     /// The messages copied, from and to, in order.
     Copied(Vec<(Uid, Uid)>),
-    /// The messages that were there and are changed or gone, and the modification sequence it happened at.
+    /// The messages that were there and are gone, and the modification sequence it happened at.
     Changed(Vec<Uid>, ModSeq),
+    /// What became of flags.
+    Flagged {
+        /// The messages whose flags are others now, ascending.
+        changed: Vec<Uid>,
+        /// The messages that were left alone because they changed since, ascending.
+        modified: Vec<Uid>,
+        /// The modification sequence of the changed ones; the account's when there are none.
+        modseq: ModSeq,
+    },
 }
 
 /// Why nothing of a transaction happened, or why it is not known.
@@ -182,6 +220,12 @@ pub enum TxError {
     /// An operation makes something that is there already.
     #[error("operation {0} of the transaction makes something that exists")]
     Exists(usize),
+    /// The mailbox has as many keywords as fit.
+    #[error("operation {0} of the transaction needs more keywords than a mailbox can have")]
+    TooManyKeywords(usize),
+    /// A message was to get a UID below the mailbox's next one.
+    #[error("operation {0} of the transaction wants a UID that may have been used")]
+    UidTaken(usize),
     /// A value, list or name is larger than the store keeps.
     #[error("operation {0} of the transaction is larger than the store allows")]
     TooLarge(usize),

@@ -47,6 +47,8 @@ fn letter_op(mailbox: MailboxId) -> Op {
         card: Bytes::new(),
         flags: Flags::NONE,
         received_at: 0,
+        keywords: vec![],
+        uid: None,
     })
 }
 
@@ -65,8 +67,15 @@ fn load(dir: &Path) {
         let mut mailboxes = Vec::new();
         for account in (1..=ACCOUNTS).map(AccountId) {
             if store.account(account).await.unwrap().is_none() {
-                let ops =
-                    vec![Op::CreateAccount(account), Op::CreateMailbox { account, name: "INBOX".into() }];
+                let ops = vec![
+                    Op::CreateAccount(account),
+                    Op::CreateMailbox {
+                        account,
+                        name: "INBOX".into(),
+                        special_use: None,
+                        uid_validity: None,
+                    },
+                ];
                 store.commit(tx(ops), vec![]).await.unwrap();
             }
             mailboxes.push(store.mailbox_named(account, "INBOX").await.unwrap().unwrap().id);
@@ -101,7 +110,16 @@ fn load(dir: &Path) {
                         {
                             let change = FlagChange::Add(Flags::SEEN);
                             store
-                                .commit(tx(vec![Op::SetFlags { mailbox, uids: vec![uid], change }]), vec![])
+                                .commit(
+                                    tx(vec![Op::SetFlags {
+                                        mailbox,
+                                        uids: vec![uid],
+                                        change,
+                                        keywords: vec![],
+                                        unchanged_since: None,
+                                    }]),
+                                    vec![],
+                                )
                                 .await
                                 .unwrap();
                             tell(format!("seen {} {} {number}", mailbox.0, uid.0));

@@ -37,13 +37,24 @@ async fn make(dir: &Path, compacted: bool) -> String {
         assert!(dir.join("snapshot.db").exists());
         assert!(!dir.join("segments/00000001.seg").exists());
     }
-    let mailbox = Op::CreateMailbox { account: AccountId(1), name: "Archive".into() };
+    let mailbox = Op::CreateMailbox {
+        account: AccountId(1),
+        name: "Archive".into(),
+        special_use: None,
+        uid_validity: None,
+    };
     store.commit(tx(vec![mailbox]), vec![]).await.unwrap();
     let archive = store.mailbox_named(AccountId(1), "Archive").await.unwrap().unwrap().id;
     let ops = vec![
         add(second, BodySource::New(0), "other "),
         Op::Copy { from: first, uids: vec![Uid(1), Uid(3), Uid(4)], to: archive },
-        Op::SetFlags { mailbox: first, uids: vec![Uid(2)], change: FlagChange::Add(Flags::SEEN) },
+        Op::SetFlags {
+            mailbox: first,
+            uids: vec![Uid(2)],
+            change: FlagChange::Add(Flags::SEEN),
+            keywords: vec![],
+            unchanged_since: None,
+        },
         Op::Expunge { mailbox: first, uids: vec![Uid(1), Uid(5)] },
         Op::Put { key: "account/1".into(), value: b"secret".to_vec() },
     ];

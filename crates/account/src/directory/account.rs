@@ -249,7 +249,12 @@ impl Inner {
             change.put_new(key::credentials(id), &credentials)?;
             change.also(Op::CreateAccount(id));
             for name in FIRST_MAILBOXES {
-                change.also(Op::CreateMailbox { account: id, name: name.to_owned() });
+                change.also(Op::CreateMailbox {
+                    account: id,
+                    name: name.to_owned(),
+                    special_use: None,
+                    uid_validity: None,
+                });
             }
             accounts.push(account);
             id = AccountId(id.0 + 1);

@@ -59,6 +59,8 @@ fn add(mailbox: MailboxId, body: BodySource) -> Op {
         card: Bytes::from_static(b"card"),
         flags: Flags::NONE,
         received_at: 12,
+        keywords: vec![],
+        uid: None,
     })
 }
 
@@ -77,7 +79,10 @@ async fn deliver(store: &Store, mailbox: MailboxId, octets: &[u8]) -> Result<Rec
 /// Makes an account with a mailbox.
 async fn inbox(store: &Store, account: u64) -> MailboxId {
     let account = AccountId(account);
-    let ops = vec![Op::CreateAccount(account), Op::CreateMailbox { account, name: "INBOX".into() }];
+    let ops = vec![
+        Op::CreateAccount(account),
+        Op::CreateMailbox { account, name: "INBOX".into(), special_use: None, uid_validity: None },
+    ];
     let receipt = store.commit(tx(ops), vec![]).await.unwrap();
     match receipt.results[..] {
         [OpResult::Done, OpResult::Mailbox(mailbox, _)] => mailbox,

@@ -24,13 +24,18 @@ struct Mailbox {
     name: String,
     uid_next: u32,
     modseq: u64,
+    special_use: Option<String>,
+    /// The first has bit 5.
+    keywords: Vec<String>,
     messages: BTreeMap<u32, Message>,
+    /// When which UID went.
+    gone: Vec<(u64, u32)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct Message {
     modseq: u64,
-    flags: u32,
+    flags: u64,
     octets: Vec<u8>,
 }
 
@@ -44,9 +49,13 @@ enum Act {
     Create(u64, u8),
     Rename(usize, u8),
     RemoveMailbox(usize),
-    Add(usize, u8, u8),
+    Purpose(usize, Option<u8>),
+    UidNext(usize, u8),
+    /// Mailbox, octets, flags, keywords, UID.
+    Add(usize, u8, u8, Vec<u8>, Option<u8>),
     Copy(usize, Vec<u8>, usize),
-    Flag(usize, Vec<u8>, FlagChange),
+    /// Mailbox, UIDs, change, keywords, unchanged since.
+    Flag(usize, Vec<u8>, FlagChange, Vec<u8>, Option<u8>),
     Expunge(usize, Vec<u8>),
 }
 
@@ -76,7 +85,8 @@ enum Then {
 
 fn act() -> impl Strategy<Value = Act> {
     let uids = || prop::collection::vec(1..12u8, 0..6);
-    let change = (0..3, 0..8u32).prop_map(|(how, flags)| match how {
+    let words = || prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(0..12u8, 0..3)];
+    let change = (0..3, 0..256u64).prop_map(|(how, flags)| match how {
         0 => FlagChange::Add(Flags(flags)),
         1 => FlagChange::Remove(Flags(flags)),
         _ => FlagChange::Replace(Flags(flags)),
@@ -89,9 +99,13 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (1..4u64, 0..4u8).prop_map(|(account, name)| Act::Create(account, name)),
         1 => (0..6usize, 0..4u8).prop_map(|(mailbox, name)| Act::Rename(mailbox, name)),
         1 => (2..6usize).prop_map(Act::RemoveMailbox),
-        6 => (0..6usize, any::<u8>(), 0..32u8).prop_map(|(mailbox, fill, flags)| Act::Add(mailbox, fill, flags)),
+        1 => (0..6usize, prop::option::of(0..3u8)).prop_map(|(mailbox, what)| Act::Purpose(mailbox, what)),
+        1 => (0..6usize, 0..12u8).prop_map(|(mailbox, uid)| Act::UidNext(mailbox, uid)),
+        6 => (0..6usize, any::<u8>(), any::<u8>(), words(), prop::option::weighted(0.1, 0..20u8))
+            .prop_map(|(mailbox, fill, flags, words, uid)| Act::Add(mailbox, fill, flags, words, uid)),
         3 => (0..6usize, uids(), 0..6usize).prop_map(|(from, uids, to)| Act::Copy(from, uids, to)),
-        3 => (0..6usize, uids(), change).prop_map(|(mailbox, uids, change)| Act::Flag(mailbox, uids, change)),
+        3 => (0..6usize, uids(), change, words(), prop::option::weighted(0.2, 0..40u8))
+            .prop_map(|(mailbox, uids, change, words, since)| Act::Flag(mailbox, uids, change, words, since)),
         3 => (0..6usize, uids()).prop_map(|(mailbox, uids)| Act::Expunge(mailbox, uids)),
     ]
 }
@@ -126,6 +140,34 @@ fn uids(list: &[u8]) -> Vec<u32> {
     uids.sort_unstable();
     uids.dedup();
     uids
+}
+
+/// A keyword; each has two spellings.
+fn word(which: u8) -> String {
+    match which % 2 {
+        0 => format!("$Key{}", which / 2),
+        _ => format!("$kEY{}", which / 2),
+    }
+}
+
+/// The bits of keywords, with those added that are not there when they are to be made.
+fn bits(names: &mut Vec<String>, words: &[u8], make: bool) -> u64 {
+    let mut bits = 0;
+    for word in words.iter().map(|which| word(*which)) {
+        let at = names.iter().position(|name| name.eq_ignore_ascii_case(&word)).or_else(|| {
+            make.then(|| {
+                names.push(word);
+                names.len() - 1
+            })
+        });
+        bits |= at.map_or(0, |at| 1 << (5 + at));
+    }
+    bits
+}
+
+/// The flags that mean something.
+fn known(names: &[String]) -> u64 {
+    (1 << (5 + names.len())) - 1
 }
 
 /// A mailbox's number and validity are the backend's; here they are 0.
@@ -184,15 +226,6 @@ impl Model {
         self.mailboxes.values().any(|mailbox| mailbox.account == account && mailbox.name == name)
     }
 
-    fn insert(&mut self, mailbox: usize, flags: u32, octets: Vec<u8>) -> Option<(u32, u64)> {
-        let modseq = self.bump(mailbox)?;
-        let found = self.mailboxes.get_mut(&mailbox)?;
-        let uid = found.uid_next;
-        found.uid_next += 1;
-        found.messages.insert(uid, Message { modseq, flags, octets });
-        Some((uid, modseq))
-    }
-
     fn act(&mut self, index: usize, act: &Act) -> Result<OpResult, TxError> {
         let gone = TxError::Gone(index);
         match act {
@@ -221,8 +254,16 @@ impl Model {
                     return Err(TxError::Exists(index));
                 }
                 self.accounts.insert(*account, modseq);
-                let mailbox =
-                    Mailbox { account: *account, name, uid_next: 1, modseq, messages: BTreeMap::new() };
+                let mailbox = Mailbox {
+                    account: *account,
+                    name,
+                    uid_next: 1,
+                    modseq,
+                    special_use: None,
+                    keywords: Vec::new(),
+                    messages: BTreeMap::new(),
+                    gone: Vec::new(),
+                };
                 self.mailboxes.insert(self.made, mailbox);
                 self.made += 1;
                 Ok(blank())
@@ -242,38 +283,91 @@ impl Model {
                 self.mailboxes.remove(mailbox);
                 Ok(OpResult::Done)
             }
-            Act::Add(mailbox, fill, flags) => {
+            Act::Purpose(mailbox, what) => {
+                let what = what.map(|what| format!("\\Use{what}"));
+                if self.mailboxes.get(mailbox).ok_or(gone)?.special_use != what {
+                    self.bump(*mailbox);
+                    self.mailboxes.entry(*mailbox).and_modify(|mailbox| mailbox.special_use = what);
+                }
+                Ok(OpResult::Done)
+            }
+            Act::UidNext(mailbox, uid) => {
+                if self.mailboxes.get(mailbox).ok_or(gone)?.uid_next < u32::from(*uid) {
+                    self.bump(*mailbox);
+                    self.mailboxes.entry(*mailbox).and_modify(|mailbox| mailbox.uid_next = u32::from(*uid));
+                }
+                Ok(OpResult::Done)
+            }
+            Act::Add(mailbox, fill, flags, words, uid) => {
                 let octets = [b"p", &octets(*fill)[..]].concat();
-                let (uid, modseq) = self.insert(*mailbox, u32::from(*flags), octets).ok_or(gone)?;
+                let next = self.mailboxes.get(mailbox).ok_or(gone.clone())?.uid_next;
+                let uid = uid.map_or(next, u32::from);
+                if uid < next {
+                    return Err(TxError::UidTaken(index));
+                }
+                let modseq = self.bump(*mailbox).ok_or(gone.clone())?;
+                let found = self.mailboxes.get_mut(mailbox).ok_or(gone)?;
+                let flags =
+                    u64::from(*flags) & known(&found.keywords) | bits(&mut found.keywords, words, true);
+                found.uid_next = uid + 1;
+                found.messages.insert(uid, Message { modseq, flags, octets });
                 Ok(OpResult::Added(Uid(uid), ModSeq(modseq)))
             }
             Act::Copy(from, list, to) => {
-                let source = self.mailboxes.get(from).ok_or(gone.clone())?.messages.clone();
-                if !self.mailboxes.contains_key(to) {
-                    return Err(gone);
+                let source = self.mailboxes.get(from).ok_or(gone.clone())?.clone();
+                let target = self.mailboxes.get(to).ok_or(gone.clone())?.uid_next;
+                let wanted = uids(list);
+                let found: Vec<_> = source.messages.iter().filter(|(uid, _)| wanted.contains(uid)).collect();
+                let modseq = self.changed(*to, found.is_empty());
+                let there = self.mailboxes.get_mut(to).ok_or(gone)?;
+                // In the order of their bits.
+                let used = found.iter().fold(0, |used, (_, message)| used | message.flags);
+                let mut moved = Vec::new();
+                for (at, name) in
+                    source.keywords.iter().enumerate().filter(|(at, _)| used >> (5 + at) & 1 == 1)
+                {
+                    let same = |known: &String| known.eq_ignore_ascii_case(name);
+                    let new = there.keywords.iter().position(same).unwrap_or_else(|| {
+                        there.keywords.push(name.clone());
+                        there.keywords.len() - 1
+                    });
+                    moved.push((at, new));
                 }
                 let mut pairs = Vec::new();
-                for uid in uids(list) {
-                    let Some(message) = source.get(&uid) else { continue };
-                    let added = self.insert(*to, message.flags, message.octets.clone());
-                    pairs.extend(added.map(|(to, _)| (Uid(uid), Uid(to))));
+                for ((uid, message), new) in found.into_iter().zip(target..) {
+                    let mut flags = message.flags & 31;
+                    for (at, to) in &moved {
+                        flags |= (message.flags >> (5 + at) & 1) << (5 + to);
+                    }
+                    there.messages.insert(new, Message { modseq, flags, octets: message.octets.clone() });
+                    there.uid_next = new + 1;
+                    pairs.push((Uid(*uid), Uid(new)));
                 }
                 Ok(OpResult::Copied(pairs))
             }
-            Act::Flag(mailbox, list, change) => {
-                let found = self.mailboxes.get(mailbox).ok_or(gone)?;
+            Act::Flag(mailbox, list, change, words, since) => {
+                let found = self.mailboxes.get_mut(mailbox).ok_or(gone)?;
+                let wanted = uids(list);
+                let (free, younger): (Vec<_>, Vec<_>) = found
+                    .messages
+                    .iter()
+                    .filter(|(uid, _)| wanted.contains(uid))
+                    .partition(|(_, message)| since.is_none_or(|since| message.modseq <= since.into()));
+                let make = !free.is_empty() && !matches!(change, FlagChange::Remove(_));
+                let named = bits(&mut found.keywords, words, make);
+                let known = known(&found.keywords);
                 let mut changed = Vec::new();
-                for uid in uids(list) {
-                    let Some(message) = found.messages.get(&uid) else { continue };
+                for (uid, message) in free {
                     let flags = match change {
-                        FlagChange::Add(flags) => message.flags | flags.0,
-                        FlagChange::Remove(flags) => message.flags & !flags.0,
-                        FlagChange::Replace(flags) => flags.0,
+                        FlagChange::Add(flags) => message.flags | (flags.0 | named) & known,
+                        FlagChange::Remove(flags) => message.flags & !(flags.0 | named),
+                        FlagChange::Replace(flags) => (flags.0 | named) & known,
                     };
                     if flags != message.flags {
-                        changed.push((uid, flags));
+                        changed.push((*uid, flags));
                     }
                 }
+                let modified = younger.into_iter().map(|(uid, _)| Uid(*uid)).collect();
                 let modseq = self.changed(*mailbox, changed.is_empty());
                 let found = self.mailboxes.entry(*mailbox);
                 found.and_modify(|mailbox| {
@@ -284,13 +378,17 @@ impl Model {
                         });
                     }
                 });
-                Ok(OpResult::Changed(changed.iter().map(|(uid, _)| Uid(*uid)).collect(), ModSeq(modseq)))
+                let changed = changed.iter().map(|(uid, _)| Uid(*uid)).collect();
+                Ok(OpResult::Flagged { changed, modified, modseq: ModSeq(modseq) })
             }
             Act::Expunge(mailbox, list) => {
                 let found = self.mailboxes.get_mut(mailbox).ok_or(gone)?;
                 let uids: Vec<u32> =
                     uids(list).into_iter().filter(|uid| found.messages.remove(uid).is_some()).collect();
                 let modseq = self.changed(*mailbox, uids.is_empty());
+                self.mailboxes
+                    .entry(*mailbox)
+                    .and_modify(|mailbox| mailbox.gone.extend(uids.iter().map(|uid| (modseq, *uid))));
                 Ok(OpResult::Changed(uids.into_iter().map(Uid).collect(), ModSeq(modseq)))
             }
         }
@@ -348,11 +446,54 @@ impl Model {
                 (row.messages as usize, row.octets),
                 (rows.len(), rows.iter().map(|row| row.size).sum())
             );
+            let counted = |which: fn(u64) -> bool| rows.iter().filter(move |row| which(row.flags.0));
+            assert_eq!(
+                (row.unseen as usize, row.deleted as usize, row.deleted_octets),
+                (
+                    counted(|flags| flags & 1 == 0).count(),
+                    counted(|flags| flags & 8 != 0).count(),
+                    counted(|flags| flags & 8 != 0).map(|row| row.size).sum()
+                )
+            );
+            assert_eq!(row.special_use, mailbox.special_use);
+            let names = mailbox.keywords.iter().zip(5..).map(|(name, bit)| (bit, name.clone()));
+            assert_eq!(store.keywords(*id).unwrap()[..], names.collect::<Vec<_>>());
+            let cards = store.cards(*id, None, 1_000, true).await.unwrap();
+            assert_eq!(
+                cards.iter().map(|carded| &carded.row).collect::<Vec<_>>(),
+                rows.iter().collect::<Vec<_>>()
+            );
+            for carded in cards {
+                assert_eq!(
+                    (&carded.prefix[..], &carded.card[..]),
+                    (&b"p"[..], &carded.row.size.to_be_bytes()[..])
+                );
+            }
             for (row, (uid, message)) in rows.iter().zip(&mailbox.messages) {
                 assert_eq!((row.uid.0, row.modseq.0, row.flags.0), (*uid, message.modseq, message.flags));
                 assert!(content(store, *id, row.uid).await == message.octets, "content of {uid}");
             }
         }
+    }
+}
+
+impl Mailbox {
+    /// What the store tells of changes since is what there was.
+    async fn compare_changes(&self, store: &Store, id: MailboxId, since: u64) -> u64 {
+        let changes = store.changes(id, ModSeq(since)).await.unwrap();
+        assert!(changes.complete);
+        assert_eq!(changes.upto.0, self.modseq);
+        let expected = self.messages.iter().filter(|(_, message)| message.modseq > since);
+        assert_eq!(
+            changes.changed.iter().map(|row| (row.uid.0, row.modseq.0, row.flags.0)).collect::<Vec<_>>(),
+            expected.map(|(uid, message)| (*uid, message.modseq, message.flags)).collect::<Vec<_>>()
+        );
+        let told = |uid: u32| changes.vanished.iter().any(|(first, last)| first.0 <= uid && uid <= last.0);
+        assert!(self.gone.iter().filter(|(modseq, _)| *modseq > since).all(|(_, uid)| told(*uid)));
+        assert!(!self.messages.keys().any(|uid| told(*uid)));
+        assert!(changes.vanished.windows(2).all(|pair| pair[0].1 < pair[1].0));
+        assert_eq!(changes.keywords.len(), self.keywords.len());
+        changes.upto.0
     }
 }
 
@@ -386,29 +527,47 @@ async fn translate(change: &Change, store: &Store, numbers: &[MailboxId]) -> (Tx
             Act::Create(account, name) => {
                 numbers.push(MailboxId(next));
                 next += 1;
-                Op::CreateMailbox { account: AccountId(*account), name: format!("n{name}") }
+                Op::CreateMailbox {
+                    account: AccountId(*account),
+                    name: format!("n{name}"),
+                    special_use: None,
+                    uid_validity: None,
+                }
             }
             Act::Rename(mailbox, name) => {
                 Op::RenameMailbox { mailbox: find(&numbers, *mailbox), name: format!("n{name}") }
             }
             Act::RemoveMailbox(mailbox) => Op::RemoveMailbox(find(&numbers, *mailbox)),
-            Act::Add(mailbox, fill, flags) => {
+            Act::Purpose(mailbox, what) => Op::SetSpecialUse {
+                mailbox: find(&numbers, *mailbox),
+                special_use: what.map(|what| format!("\\Use{what}")),
+            },
+            Act::UidNext(mailbox, uid) => {
+                Op::SetUidNext { mailbox: find(&numbers, *mailbox), uid_next: Uid(u32::from(*uid)) }
+            }
+            Act::Add(mailbox, fill, flags, words, uid) => {
                 bodies.push(body(store, &octets(*fill)).await);
                 Op::AddMessage(AddMessage {
                     mailbox: find(&numbers, *mailbox),
                     body: BodySource::New(bodies.len() - 1),
                     prefix: bytes::Bytes::from_static(b"p"),
-                    card: bytes::Bytes::new(),
-                    flags: Flags(u32::from(*flags)),
+                    card: (u64::from(*fill) * 11 + 1).to_be_bytes().to_vec().into(),
+                    flags: Flags(u64::from(*flags)),
+                    keywords: words.iter().map(|which| word(*which)).collect(),
                     received_at: 0,
+                    uid: uid.map(|uid| Uid(u32::from(uid))),
                 })
             }
             Act::Copy(from, uids, to) => {
                 Op::Copy { from: find(&numbers, *from), uids: wide(uids), to: find(&numbers, *to) }
             }
-            Act::Flag(mailbox, uids, change) => {
-                Op::SetFlags { mailbox: find(&numbers, *mailbox), uids: wide(uids), change: *change }
-            }
+            Act::Flag(mailbox, uids, change, words, since) => Op::SetFlags {
+                mailbox: find(&numbers, *mailbox),
+                uids: wide(uids),
+                change: *change,
+                keywords: words.iter().map(|which| word(*which)).collect(),
+                unchanged_since: since.map(|since| ModSeq(since.into())),
+            },
             Act::Expunge(mailbox, uids) => {
                 Op::Expunge { mailbox: find(&numbers, *mailbox), uids: wide(uids) }
             }
@@ -422,6 +581,8 @@ async fn follow(place: &impl Place, changes: Vec<Change>) {
     let mut model = Model::default();
     let mut numbers = Vec::new();
     let mut validity = 0;
+    // How far somebody has followed each mailbox.
+    let mut followed: BTreeMap<usize, u64> = BTreeMap::new();
     for change in changes {
         let (tx, bodies) = translate(&change, &store, &numbers).await;
         let known = change.id.is_some_and(|id| model.receipts.contains_key(&u128::from(id)));
@@ -444,6 +605,10 @@ async fn follow(place: &impl Place, changes: Vec<Change>) {
         }
         assert_eq!(answer, expected, "{change:?}");
         assert_eq!(numbers.len() - made.min(numbers.len()), model.made - made);
+        for (index, mailbox) in &model.mailboxes {
+            let since = followed.entry(*index).or_default();
+            *since = mailbox.compare_changes(&store, numbers[*index], *since).await;
+        }
         match change.then {
             Then::Nothing => {}
             Then::Reopen => {
@@ -455,6 +620,11 @@ async fn follow(place: &impl Place, changes: Vec<Change>) {
         }
     }
     model.compare(&store, &numbers).await;
+    for (index, mailbox) in &model.mailboxes {
+        for since in [0, 3, mailbox.modseq / 2] {
+            mailbox.compare_changes(&store, numbers[*index], since).await;
+        }
+    }
 }
 
 fn cases() -> u32 {
@@ -477,9 +647,9 @@ fn start() -> Change {
         Act::CreateAccount(2),
         Act::Create(1, 0),
         Act::Create(2, 0),
-        Act::Add(0, 9, 0),
-        Act::Add(1, 200, 0),
-        Act::Add(0, 90, 0),
+        Act::Add(0, 9, 0, vec![], None),
+        Act::Add(1, 200, 0, vec![], None),
+        Act::Add(0, 90, 0, vec![], None),
     ];
     Change { id: None, needs: vec![], acts, then: Then::Nothing }
 }

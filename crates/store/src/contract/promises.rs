@@ -70,15 +70,37 @@ async fn atomic_a_failure_anywhere_leaves_nothing(place: &impl Place) {
         (add(inbox, BodySource::Stored(12345)), TxError::Gone(5)),
         (Op::CreateAccount(AccountId(1)), TxError::Exists(5)),
         (Op::RemoveAccount(AccountId(77)), TxError::Gone(5)),
-        (Op::CreateMailbox { account: AccountId(1), name: "INBOX".into() }, TxError::Exists(5)),
-        (Op::CreateMailbox { account: AccountId(77), name: "x".into() }, TxError::Gone(5)),
+        (
+            Op::CreateMailbox {
+                account: AccountId(1),
+                name: "INBOX".into(),
+                special_use: None,
+                uid_validity: None,
+            },
+            TxError::Exists(5),
+        ),
+        (
+            Op::CreateMailbox {
+                account: AccountId(77),
+                name: "x".into(),
+                special_use: None,
+                uid_validity: None,
+            },
+            TxError::Gone(5),
+        ),
         (Op::RenameMailbox { mailbox: inbox, name: "INBOX".into() }, TxError::Exists(5)),
         (Op::RenameMailbox { mailbox: nobody, name: "y".into() }, TxError::Gone(5)),
         (Op::RemoveMailbox(nobody), TxError::Gone(5)),
         (Op::Copy { from: inbox, uids: vec![Uid(1)], to: nobody }, TxError::Gone(5)),
         (Op::Copy { from: nobody, uids: vec![], to: inbox }, TxError::Gone(5)),
         (
-            Op::SetFlags { mailbox: nobody, uids: vec![], change: FlagChange::Add(Flags::SEEN) },
+            Op::SetFlags {
+                mailbox: nobody,
+                uids: vec![],
+                change: FlagChange::Add(Flags::SEEN),
+                keywords: vec![],
+                unchanged_since: None,
+            },
             TxError::Gone(5),
         ),
         (Op::Expunge { mailbox: nobody, uids: vec![] }, TxError::Gone(5)),
@@ -88,8 +110,19 @@ async fn atomic_a_failure_anywhere_leaves_nothing(place: &impl Place) {
         let ops = vec![
             put("k", b"v"),
             add(inbox, BodySource::New(0)),
-            Op::SetFlags { mailbox: inbox, uids: vec![Uid(1)], change: FlagChange::Add(Flags::SEEN) },
-            Op::CreateMailbox { account: AccountId(1), name: "New".into() },
+            Op::SetFlags {
+                mailbox: inbox,
+                uids: vec![Uid(1)],
+                change: FlagChange::Add(Flags::SEEN),
+                keywords: vec![],
+                unchanged_since: None,
+            },
+            Op::CreateMailbox {
+                account: AccountId(1),
+                name: "New".into(),
+                special_use: None,
+                uid_validity: None,
+            },
             Op::Expunge { mailbox: inbox, uids: vec![Uid(1)] },
             failing.clone(),
         ];
@@ -140,7 +173,12 @@ async fn outcome_known_the_same_id_answers_and_does_nothing(place: &impl Place) 
 async fn one_counter_concurrent_changes_take_each_number_once(place: &impl Place) {
     let store = place.open();
     let first = inbox(&store, 1).await;
-    let second = Op::CreateMailbox { account: AccountId(1), name: "Second".into() };
+    let second = Op::CreateMailbox {
+        account: AccountId(1),
+        name: "Second".into(),
+        special_use: None,
+        uid_validity: None,
+    };
     let receipt = store.commit(tx(vec![second]), vec![]).await.unwrap();
     let [OpResult::Mailbox(second, _)] = receipt.results[..] else { panic!() };
     let mut tasks = Vec::new();
@@ -309,7 +347,12 @@ async fn bounded_pages_and_transactions(place: &impl Place) {
     for op in [
         put(&huge, b""),
         put("k", &vec![0; (1 << 20) + 1]),
-        Op::CreateMailbox { account: AccountId(1), name: huge.clone() },
+        Op::CreateMailbox {
+            account: AccountId(1),
+            name: huge.clone(),
+            special_use: None,
+            uid_validity: None,
+        },
         Op::AddMessage(crate::AddMessage {
             mailbox: inbox,
             body: BodySource::New(0),
@@ -317,6 +360,8 @@ async fn bounded_pages_and_transactions(place: &impl Place) {
             card: bytes::Bytes::new(),
             flags: Flags::NONE,
             received_at: 0,
+            keywords: vec![],
+            uid: None,
         }),
         Op::Expunge { mailbox: inbox, uids: vec![Uid(1); 1_000_001] },
     ] {
@@ -353,9 +398,20 @@ async fn watchers_see_the_last_change(place: &impl Place) {
     for _ in 0..50 {
         deliver(&store, inbox, b"x").await.unwrap();
         deliver(&store, other, b"x").await.unwrap();
-        let flags =
-            Op::SetFlags { mailbox: inbox, uids: vec![Uid(1)], change: FlagChange::Replace(Flags::NONE) };
-        let seen = Op::SetFlags { mailbox: inbox, uids: vec![Uid(1)], change: FlagChange::Add(Flags::SEEN) };
+        let flags = Op::SetFlags {
+            mailbox: inbox,
+            uids: vec![Uid(1)],
+            change: FlagChange::Replace(Flags::NONE),
+            keywords: vec![],
+            unchanged_since: None,
+        };
+        let seen = Op::SetFlags {
+            mailbox: inbox,
+            uids: vec![Uid(1)],
+            change: FlagChange::Add(Flags::SEEN),
+            keywords: vec![],
+            unchanged_since: None,
+        };
         // Nothing changes by the first of the two the first time: it takes no number then.
         store.commit(tx(vec![flags, seen]), vec![]).await.unwrap();
     }
@@ -441,7 +497,12 @@ async fn a_reader_reads_on(place: &impl Place) {
 async fn names_are_unique_and_validity_grows(place: &impl Place) {
     let store = place.open();
     inbox(&store, 1).await;
-    let create = |name: &str| Op::CreateMailbox { account: AccountId(1), name: name.into() };
+    let create = |name: &str| Op::CreateMailbox {
+        account: AccountId(1),
+        name: name.into(),
+        special_use: None,
+        uid_validity: None,
+    };
     let mut last = 0;
     for _ in 0..5 {
         let receipt = store.commit(tx(vec![create("x")]), vec![]).await.unwrap();
@@ -487,12 +548,24 @@ async fn flags_change_as_told(place: &impl Place) {
     ] {
         let before = store.account(AccountId(1)).await.unwrap().unwrap().modseq;
         let uids = uids.into_iter().map(Uid).collect();
-        let receipt =
-            store.commit(tx(vec![Op::SetFlags { mailbox: inbox, uids, change }]), vec![]).await.unwrap();
+        let receipt = store
+            .commit(
+                tx(vec![Op::SetFlags {
+                    mailbox: inbox,
+                    uids,
+                    change,
+                    keywords: vec![],
+                    unchanged_since: None,
+                }]),
+                vec![],
+            )
+            .await
+            .unwrap();
         let step = u64::from(!changed.is_empty());
         let modseq = ModSeq(before.0 + step);
         let changed: Vec<Uid> = changed.into_iter().map(Uid).collect();
-        assert_eq!(receipt.results, [OpResult::Changed(changed.clone(), modseq)], "{change:?}");
+        let expected = OpResult::Flagged { changed: changed.clone(), modified: vec![], modseq };
+        assert_eq!(receipt.results, [expected], "{change:?}");
         let rows = store.messages(inbox, None, 10).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.flags).collect::<Vec<_>>(), flags, "{change:?}");
         for row in rows {

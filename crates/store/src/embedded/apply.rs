@@ -3,8 +3,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::bulk::Count;
 use super::effect::{Added, Effect, Side, encode_receipt};
+use super::readers;
 use super::tables::{Account, BodyChange, Mailbox, Place, Sql, Tables};
+use crate::MailboxId;
 
 impl Tables {
     /// A body is in the log from here on; its row is made when the part ends.
@@ -22,7 +25,7 @@ impl Tables {
         Ok(())
     }
 
-    fn refer(&mut self, body: u64, by: i64) {
+    pub(super) fn refer(&mut self, body: u64, by: i64) {
         self.bodies.entry(body).or_default().refs += by;
     }
 
@@ -49,13 +52,20 @@ impl Tables {
                     .execute([*account as i64])?;
             }
             Effect::AccountRemoved { account } => self.remove_account(*account)?,
-            Effect::MailboxMade { mailbox, account, name, uid_validity, modseq } => {
+            Effect::MailboxMade(made) => {
                 self.conn
-                    .prepare_cached("INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, ?5, 0, 0)")?
-                    .execute(params![*mailbox as i64, *account as i64, name, uid_validity, *modseq as i64])?;
-                self.position.next_mailbox = self.position.next_mailbox.max(mailbox + 1);
-                self.position.uid_validity = self.position.uid_validity.max(*uid_validity);
-                self.bump_account(*account, *modseq, |_| ())?;
+                    .prepare_cached("INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, ?5, 0, 0, 0, 0, 0, ?6)")?
+                    .execute(params![
+                        made.mailbox as i64,
+                        made.account as i64,
+                        made.name,
+                        made.uid_validity,
+                        made.modseq as i64,
+                        made.special_use
+                    ])?;
+                self.position.next_mailbox = self.position.next_mailbox.max(made.mailbox + 1);
+                self.position.uid_validity = self.position.uid_validity.max(made.uid_validity);
+                self.bump_account(made.account, made.modseq, |_| ())?;
             }
             Effect::MailboxRenamed { mailbox, name, uid_validity, modseq } => {
                 self.conn
@@ -65,18 +75,26 @@ impl Tables {
                 self.bump_mailbox(*mailbox, *modseq, |state| state.uid_validity = *uid_validity)?;
             }
             Effect::MailboxRemoved { mailbox, modseq } => self.remove_mailbox(*mailbox, *modseq)?,
-            Effect::Added(added) => self.add(added)?,
-            Effect::Flagged { mailbox, modseq, flags } => {
-                let mut update = self.conn.prepare_cached(
-                    "UPDATE message SET flags = ?3, modseq = ?4 WHERE mailbox = ?1 AND uid = ?2",
-                )?;
-                for (uid, flags) in flags {
-                    update.execute(params![*mailbox as i64, uid, flags, *modseq as i64])?;
-                }
-                drop(update);
+            Effect::Purpose { mailbox, modseq, special_use } => {
+                self.conn
+                    .prepare_cached("UPDATE mailbox SET special_use = ?2 WHERE id = ?1")?
+                    .execute(params![*mailbox as i64, special_use])?;
                 self.bump_mailbox(*mailbox, *modseq, |_| ())?;
             }
-            Effect::Expunged { mailbox, modseq, uids } => self.expunge(*mailbox, *modseq, uids)?,
+            Effect::UidNext { mailbox, modseq, uid_next } => {
+                self.bump_mailbox(*mailbox, *modseq, |state| state.uid_next = state.uid_next.max(*uid_next))?;
+            }
+            Effect::KeywordMade { mailbox, bit, name } => {
+                self.conn
+                    .prepare_cached("INSERT INTO keyword VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+                    .execute(params![*mailbox as i64, bit, name])?;
+                let names = readers::keywords(&self.conn, MailboxId(*mailbox))?;
+                self.set_keywords(*mailbox, names.into());
+            }
+            Effect::Added(added) => self.add(added)?,
+            Effect::Copied(copied) => self.copy(copied)?,
+            Effect::Flagged(flagged) => self.flag(flagged)?,
+            Effect::Expunged { mailbox, modseq, runs } => self.expunge(*mailbox, *modseq, runs)?,
             Effect::Receipt { id, receipt } => {
                 let mut results = Vec::new();
                 encode_receipt(receipt, &mut results);
@@ -90,7 +108,12 @@ impl Tables {
         Ok(())
     }
 
-    fn bump_account(&mut self, account: u64, modseq: u64, change: impl FnOnce(&mut Account)) -> Sql<()> {
+    pub(super) fn bump_account(
+        &mut self,
+        account: u64,
+        modseq: u64,
+        change: impl FnOnce(&mut Account),
+    ) -> Sql<()> {
         if let Some(mut state) = self.account(account)? {
             state.modseq = state.modseq.max(modseq);
             change(&mut state);
@@ -100,7 +123,7 @@ impl Tables {
     }
 
     /// Raises a mailbox's and its account's modification sequence; tells which account that is.
-    fn bump_mailbox(
+    pub(super) fn bump_mailbox(
         &mut self,
         mailbox: u64,
         modseq: u64,
@@ -125,89 +148,28 @@ impl Tables {
                 ])?;
                 Some(*side)
             }
-            Side::CopyOf { side, from } => {
-                self.conn
-                    .prepare_cached("INSERT INTO side SELECT ?1, prefix, card FROM side WHERE id = ?2")?
-                    .execute([*side as i64, *from as i64])?;
-                Some(*side)
-            }
         };
         if let Some(side) = side {
             self.position.next_side = self.position.next_side.max(side + 1);
         }
         self.conn
-            .prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
             .execute(params![
                 added.mailbox as i64,
                 added.uid,
                 added.modseq as i64,
-                added.flags,
+                added.flags as i64,
                 added.size as i64,
                 added.received_at,
+                added.saved_at,
                 side.map(|side| side as i64),
                 added.body as i64
             ])?;
         self.refer(added.body, 1);
-        let account = self.bump_mailbox(added.mailbox, added.modseq, |state| {
-            state.uid_next = state.uid_next.max(added.uid.saturating_add(1));
-            state.messages += 1;
-            state.octets += added.size;
-        })?;
-        if let Some(account) = account {
-            self.bump_account(account, added.modseq, |state| {
-                state.messages += 1;
-                state.octets += added.size;
-            })?;
-        }
-        Ok(())
-    }
-
-    fn expunge(&mut self, mailbox: u64, modseq: u64, uids: &[u32]) -> Sql<()> {
-        let (mut messages, mut octets) = (0u64, 0u64);
-        let mut gone = Vec::with_capacity(uids.len());
-        {
-            let mut delete = self.conn.prepare_cached(
-                "DELETE FROM message WHERE mailbox = ?1 AND uid = ?2 RETURNING size, side, body",
-            )?;
-            for uid in uids {
-                let row = delete
-                    .query_row(params![mailbox as i64, uid], |row| {
-                        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
-                    })
-                    .optional()?;
-                if let Some((size, side, body)) = row {
-                    messages += 1;
-                    octets += size as u64;
-                    gone.push((side, body as u64));
-                }
-            }
-            let mut delete = self.conn.prepare_cached("DELETE FROM side WHERE id = ?1")?;
-            for (side, _) in &gone {
-                if let Some(side) = side {
-                    delete.execute([side])?;
-                }
-            }
-            let mut note = self
-                .conn
-                .prepare_cached("INSERT INTO vanished VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?;
-            for (first, last) in ranges(uids) {
-                note.execute(params![mailbox as i64, modseq as i64, first, last])?;
-            }
-        }
-        for (_, body) in gone {
-            self.refer(body, -1);
-        }
-        let account = self.bump_mailbox(mailbox, modseq, |state| {
-            state.messages = state.messages.saturating_sub(messages);
-            state.octets = state.octets.saturating_sub(octets);
-        })?;
-        if let Some(account) = account {
-            self.bump_account(account, modseq, |state| {
-                state.messages = state.messages.saturating_sub(messages);
-                state.octets = state.octets.saturating_sub(octets);
-            })?;
-        }
-        Ok(())
+        self.journal.note(added.mailbox, added.modseq, &[(added.uid, added.uid)]);
+        let mut count = Count::default();
+        count.one(added.flags, added.size);
+        self.came(added.mailbox, added.modseq, added.uid.saturating_add(1), count)
     }
 
     /// Keeps the youngest ranges of a mailbox's expunged UIDs. A row with UID 0 says up to where nothing is known.
@@ -243,18 +205,17 @@ impl Tables {
 
     fn remove_mailbox(&mut self, mailbox: u64, modseq: u64) -> Sql<()> {
         let Some(state) = self.mailbox(mailbox)? else { return Ok(()) };
-        let bodies: Vec<i64> = {
-            let mut delete = self.conn.prepare_cached(
-                "DELETE FROM side WHERE id IN (SELECT side FROM message WHERE mailbox = ?1)",
-            )?;
-            delete.execute([mailbox as i64])?;
+        let gone: Vec<(Option<i64>, i64)> = {
             let mut delete =
-                self.conn.prepare_cached("DELETE FROM message WHERE mailbox = ?1 RETURNING body")?;
-            delete.query_map([mailbox as i64], |row| row.get(0))?.collect::<Sql<_>>()?
+                self.conn.prepare_cached("DELETE FROM message WHERE mailbox = ?1 RETURNING side, body")?;
+            delete.query_map([mailbox as i64], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?
         };
-        for body in bodies {
+        for (side, body) in gone {
             self.refer(body as u64, -1);
+            self.refer_side(side, -1);
         }
+        self.journal.forget(mailbox);
+        self.conn.prepare_cached("DELETE FROM keyword WHERE mailbox = ?1")?.execute([mailbox as i64])?;
         self.conn.prepare_cached("DELETE FROM vanished WHERE mailbox = ?1")?.execute([mailbox as i64])?;
         self.conn.prepare_cached("DELETE FROM mailbox WHERE id = ?1")?.execute([mailbox as i64])?;
         self.conn
@@ -279,28 +240,8 @@ impl Tables {
         self.conn.prepare_cached("DELETE FROM mailbox_gone WHERE account = ?1")?.execute([account as i64])?;
         self.conn.prepare_cached("DELETE FROM account WHERE id = ?1")?.execute([account as i64])?;
         self.forget_account(account);
+        // Who watches it looks, and finds it gone.
+        self.touched.push((account, u64::MAX >> 1));
         Ok(())
-    }
-}
-
-/// Ascending UIDs as ranges.
-fn ranges(uids: &[u32]) -> Vec<(u32, u32)> {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for &uid in uids {
-        match ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(uid) => *last = uid,
-            _ => ranges.push((uid, uid)),
-        }
-    }
-    ranges
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn uids_fold_into_ranges() {
-        assert_eq!(super::ranges(&[]), []);
-        assert_eq!(super::ranges(&[1, 2, 3, 7, 9, 10]), [(1, 3), (7, 7), (9, 10)]);
-        assert_eq!(super::ranges(&[u32::MAX - 1, u32::MAX]), [(u32::MAX - 1, u32::MAX)]);
     }
 }

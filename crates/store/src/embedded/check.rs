@@ -15,6 +15,7 @@ use rusqlite::{Connection, params};
 use super::effect::Effect;
 use super::readers::place_row;
 use super::record::{HEAD, Head};
+use super::runs;
 use super::segment::path_of;
 use super::tables::Place;
 use super::writer::{Fail, Writer};
@@ -136,7 +137,7 @@ impl Checker<'_> {
             )) {
                 let validity = (self.writer.shared.options.clock)() / 1_000_000;
                 self.conn().execute(
-                    "INSERT INTO mailbox VALUES (?1, 0, ?2, ?3, 1, 0, 0, 0)",
+                    "INSERT INTO mailbox VALUES (?1, 0, ?2, ?3, 1, 0, 0, 0, 0, 0, 0, NULL)",
                     params![mailbox, name, validity as i64],
                 )?;
             }
@@ -308,7 +309,8 @@ impl Checker<'_> {
         for uids in uids.chunks(STEP) {
             let Some(state) = self.writer.tables.mailbox(mailbox)? else { continue };
             let modseq = self.writer.tables.account(state.account)?.map_or(1, |account| account.modseq + 1);
-            self.writer.effects(&[Effect::Expunged { mailbox, modseq, uids: uids.to_vec() }])?;
+            let runs = runs::gapless(uids.iter().copied());
+            self.writer.effects(&[Effect::Expunged { mailbox, modseq, runs }])?;
         }
         Ok(())
     }
@@ -406,6 +408,22 @@ impl Checker<'_> {
     }
 }
 
+/// The flags of a message that mean something.
+macro_rules! known {
+    () => {
+        "(31 | coalesce((SELECT sum(1 << bit) FROM keyword WHERE keyword.mailbox = message.mailbox), 0))"
+    };
+}
+
+/// What a mailbox's counters must be.
+macro_rules! counted {
+    () => {
+        "(SELECT mailbox AS this, count(*) AS held, sum(size) AS sum, sum(flags & 1 = 0) AS fresh,
+                 sum(flags & 8 <> 0) AS doomed, sum(CASE WHEN flags & 8 THEN size ELSE 0 END) AS doomed_sum,
+                 max(uid) AS last, max(modseq) AS latest FROM message GROUP BY mailbox)"
+    };
+}
+
 /// What is wrong, the rows where it is, what puts it right.
 const COUNTERS: &[(&str, &str, &str)] = &[
     (
@@ -419,19 +437,52 @@ const COUNTERS: &[(&str, &str, &str)] = &[
          WHERE id = this AND (refs <> coalesce(held, 0) OR (refs = 0) <> (zero_since IS NOT NULL))",
     ),
     (
+        "prefixes and cards whose number of messages is wrong",
+        "FROM side LEFT JOIN side_shared USING (id)
+              LEFT JOIN (SELECT side AS this, count(*) AS held FROM message GROUP BY side) ON this = id
+         WHERE coalesce(extra, 0) <> held - 1",
+        "WITH held (id, extra) AS
+              (SELECT side, count(*) - 1 FROM message WHERE side IS NOT NULL GROUP BY side HAVING count(*) > 1)
+         INSERT OR REPLACE INTO side_shared
+         SELECT id, coalesce((SELECT extra FROM held WHERE held.id = side.id), 0) FROM side
+         WHERE id IN (SELECT id FROM side_shared UNION SELECT id FROM held)",
+    ),
+    (
+        "counts of prefixes and cards that count nothing",
+        "FROM side_shared WHERE extra < 1 OR id NOT IN (SELECT id FROM side)",
+        "DELETE FROM side_shared WHERE extra < 1 OR id NOT IN (SELECT id FROM side)",
+    ),
+    (
+        "keywords of no mailbox",
+        "FROM keyword WHERE mailbox NOT IN (SELECT id FROM mailbox)",
+        "DELETE FROM keyword WHERE mailbox NOT IN (SELECT id FROM mailbox)",
+    ),
+    (
+        "messages with keywords that have no name",
+        concat!("FROM message WHERE (flags > 31 OR flags < 0) AND flags & ~", known!(), " <> 0"),
+        concat!("UPDATE message SET flags = flags & ", known!(), " WHERE flags & ~", known!(), " <> 0"),
+    ),
+    (
         "mailboxes whose counters are wrong",
-        "FROM mailbox LEFT JOIN (SELECT mailbox AS this, count(*) AS held, sum(size) AS sum, max(uid) AS last,
-                                        max(modseq) AS latest FROM message GROUP BY mailbox) ON this = id
+        concat!(
+            "FROM mailbox LEFT JOIN ",
+            counted!(),
+            " ON this = id
          WHERE messages <> coalesce(held, 0) OR octets <> coalesce(sum, 0) OR uid_next <= coalesce(last, 0)
-            OR modseq < coalesce(latest, 0)
-            OR uid_next <= (SELECT coalesce(max(vanished.last), 0) FROM vanished WHERE mailbox = id)",
-        "UPDATE mailbox SET messages = coalesce(held, 0), octets = coalesce(sum, 0),
+            OR unseen <> coalesce(fresh, 0) OR deleted <> coalesce(doomed, 0)
+            OR deleted_octets <> coalesce(doomed_sum, 0) OR modseq < coalesce(latest, 0)
+            OR uid_next <= (SELECT coalesce(max(vanished.last), 0) FROM vanished WHERE mailbox = id)"
+        ),
+        concat!(
+            "UPDATE mailbox SET messages = coalesce(held, 0), octets = coalesce(sum, 0),
+                            unseen = coalesce(fresh, 0), deleted = coalesce(doomed, 0),
+                            deleted_octets = coalesce(doomed_sum, 0),
                             modseq = max(modseq, coalesce(latest, 0)), uid_next = max(uid_next, coalesce(last, 0) + 1,
                                 (SELECT coalesce(max(vanished.last), 0) + 1 FROM vanished WHERE mailbox = mailbox.id))
-         FROM (SELECT id AS which, held, sum, last, latest FROM mailbox
-               LEFT JOIN (SELECT mailbox AS this, count(*) AS held, sum(size) AS sum, max(uid) AS last,
-                                 max(modseq) AS latest FROM message GROUP BY mailbox) ON this = id)
-         WHERE id = which",
+         FROM (SELECT id AS which, held, sum, fresh, doomed, doomed_sum, last, latest FROM mailbox LEFT JOIN ",
+            counted!(),
+            " ON this = id) WHERE id = which"
+        ),
     ),
     (
         "accounts whose counters are wrong",

@@ -10,8 +10,12 @@ const KEY: usize = 1 << 10;
 const VALUE: usize = 1 << 20;
 /// Octets of a mailbox's name.
 const NAME: usize = 4 << 10;
+/// Octets of a keyword, and of a special use.
+const WORD: usize = 1 << 10;
 /// Octets of a message's prefix, and of its card.
 const SIDE: usize = 64 << 10;
+/// Keywords in one operation.
+const WORDS: usize = 1_000;
 /// UIDs in one operation.
 const UIDS: usize = 1_000_000;
 /// Operations.
@@ -29,19 +33,31 @@ pub(crate) fn measure(tx: &Tx) -> Result<usize, TxError> {
         let fits = |value: usize, limit: usize| {
             if value <= limit { Ok(value) } else { Err(TxError::TooLarge(index)) }
         };
+        let words = |words: &[String]| {
+            fits(words.len(), WORDS)?;
+            words.iter().map(|word| fits(word.len(), WORD)).sum::<Result<usize, TxError>>()
+        };
         total += 64
             + match op {
                 Op::Put { key, value } => fits(key.len(), KEY)? + fits(value.len(), VALUE)?,
                 Op::Remove { key } => fits(key.len(), KEY)?,
-                Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => fits(name.len(), NAME)?,
+                Op::CreateMailbox { name, special_use, .. } => {
+                    fits(name.len(), NAME)? + fits(special_use.as_ref().map_or(0, String::len), WORD)?
+                }
+                Op::RenameMailbox { name, .. } => fits(name.len(), NAME)?,
+                Op::SetSpecialUse { special_use, .. } => {
+                    fits(special_use.as_ref().map_or(0, String::len), WORD)?
+                }
                 Op::AddMessage(add) => {
                     let side = |octets: &Bytes| fits(octets.len(), SIDE);
-                    side(&add.prefix)? + side(&add.card)?
+                    side(&add.prefix)? + side(&add.card)? + words(&add.keywords)?
                 }
-                Op::Copy { uids, .. } | Op::SetFlags { uids, .. } | Op::Expunge { uids, .. } => {
-                    fits(uids.len(), UIDS)? * 4
-                }
-                Op::CreateAccount(_) | Op::RemoveAccount(_) | Op::RemoveMailbox(_) => 0,
+                Op::SetFlags { uids, keywords, .. } => fits(uids.len(), UIDS)? * 4 + words(keywords)?,
+                Op::Copy { uids, .. } | Op::Expunge { uids, .. } => fits(uids.len(), UIDS)? * 4,
+                Op::CreateAccount(_)
+                | Op::RemoveAccount(_)
+                | Op::RemoveMailbox(_)
+                | Op::SetUidNext { .. } => 0,
             };
         fits(total, TX)?;
     }

@@ -11,19 +11,25 @@
 mod apply;
 pub(crate) mod backup;
 pub(crate) mod body;
+mod bulk;
 mod cache;
 pub(crate) mod check;
 mod codec;
 pub(crate) mod disk;
 mod effect;
+mod journal;
+pub(crate) mod keywords;
 mod limits;
+mod listing;
 mod maintain;
+mod messages;
 mod plan;
 pub(crate) mod read;
 pub(crate) mod readers;
 mod rebuild;
 mod record;
 mod recover;
+mod runs;
 mod schema;
 mod segment;
 mod snapshot;
@@ -47,6 +53,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use self::body::NewBody;
 use self::cache::Cache;
 use self::disk::Disk;
+use self::journal::Journal;
 use self::maintain::Maintenance;
 use self::readers::Readers;
 use self::segment::{Appender, Reading};
@@ -72,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Readers,
     pub(crate) segments: Reading,
     cache: Cache,
+    keywords: keywords::Known,
+    journal: Journal,
     watchers: Mutex<HashMap<AccountId, watch::Sender<ModSeq>>>,
     failed: watch::Sender<Option<String>>,
     /// Octets of bodies held in memory beyond what is always granted.
@@ -131,8 +140,9 @@ impl Shared {
     }
 
     /// Readers and watchers learn what a commit changed, before its callers are answered.
-    fn changed(&self, keys: &[String], accounts: &[(u64, u64)]) {
+    fn changed(&self, keys: &[String], renamed: &[u64], accounts: &[(u64, u64)]) {
         self.cache.forget(keys);
+        self.keywords.forget(renamed);
         let mut watchers = self.watchers.lock();
         if watchers.is_empty() {
             return;
@@ -232,6 +242,8 @@ impl Assembled {
             readers: Readers::new(path),
             segments: Reading::new(segments),
             cache: Cache::default(),
+            keywords: keywords::Known::default(),
+            journal: tables.journal.clone(),
             watchers: Mutex::default(),
             failed: watch::Sender::new(None),
             memory: AtomicUsize::new(0),

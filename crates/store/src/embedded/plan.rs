@@ -4,11 +4,11 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::body::Payload;
-use super::effect::{Added, Effect, Side, decode_receipt, flags_after};
+use super::effect::{Effect, MailboxMade, decode_receipt};
 use super::record::{Head, Kind};
 use super::tables::{Account, Mailbox, Place, Tables};
 use crate::tx::{AddMessage, BodySource, Op, OpResult, Receipt, Require, Tx, TxError};
-use crate::{FlagChange, Flags, MailboxId, ModSeq, Uid, UidValidity};
+use crate::{MailboxId, UidValidity};
 
 /// Why a part did not happen: the caller's own reason, or the database's, which concerns the whole group.
 #[derive(Debug)]
@@ -143,20 +143,22 @@ impl<'a> Part<'a> {
                 self.effect(Effect::AccountRemoved { account: id.0 })?;
                 Ok(OpResult::Done)
             }
-            Op::CreateMailbox { account, name } => {
+            Op::CreateMailbox { account, name, special_use, uid_validity } => {
                 let Some(state) = self.tables.account(account.0)? else { return Err(gone) };
                 if self.named(account.0, name)?.is_some() {
                     return Err(Fault::Tx(TxError::Exists(index)));
                 }
                 let mailbox = self.tables.position.next_mailbox;
-                let uid_validity = self.next_uid_validity();
-                self.effect(Effect::MailboxMade {
+                let given = uid_validity.map(|given| given.0).filter(|given| *given != 0);
+                let uid_validity = given.unwrap_or_else(|| self.next_uid_validity());
+                self.effect(Effect::MailboxMade(MailboxMade {
                     mailbox,
                     account: account.0,
                     name: name.clone(),
                     uid_validity,
                     modseq: state.modseq + 1,
-                })?;
+                    special_use: special_use.clone(),
+                }))?;
                 Ok(OpResult::Mailbox(MailboxId(mailbox), UidValidity(uid_validity)))
             }
             Op::RenameMailbox { mailbox, name } => {
@@ -180,33 +182,44 @@ impl<'a> Part<'a> {
                 Ok(OpResult::Done)
             }
             Op::AddMessage(add) => self.add(index, add),
-            Op::Copy { from, uids, to } => {
-                let Some((source, _)) = self.mailbox(*from)? else { return Err(gone) };
-                // Within one mailbox the copies themselves are not copied.
-                let there = sorted(uids).into_iter().filter(|uid| *uid < source.uid_next).collect();
-                self.copy(index, *from, there, *to)
-            }
-            Op::SetFlags { mailbox, uids, change } => {
+            Op::SetSpecialUse { mailbox, special_use } => {
                 let Some((_, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
-                self.set_flags(*mailbox, account, uids, *change)
-            }
-            Op::Expunge { mailbox, uids } => {
-                let Some((_, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
-                let uids = self.present(*mailbox, uids)?;
-                if uids.is_empty() {
-                    return Ok(OpResult::Changed(Vec::new(), ModSeq(account.modseq)));
+                if self.special_use(*mailbox)? != *special_use {
+                    self.effect(Effect::Purpose {
+                        mailbox: mailbox.0,
+                        modseq: account.modseq + 1,
+                        special_use: special_use.clone(),
+                    })?;
                 }
-                let modseq = account.modseq + 1;
-                let result = OpResult::Changed(uids.iter().copied().map(Uid).collect(), ModSeq(modseq));
-                self.effect(Effect::Expunged { mailbox: mailbox.0, modseq, uids })?;
-                Ok(result)
+                Ok(OpResult::Done)
             }
+            Op::SetUidNext { mailbox, uid_next } => {
+                let Some((state, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
+                if uid_next.0 > state.uid_next {
+                    self.effect(Effect::UidNext {
+                        mailbox: mailbox.0,
+                        modseq: account.modseq + 1,
+                        uid_next: uid_next.0,
+                    })?;
+                }
+                Ok(OpResult::Done)
+            }
+            Op::Copy { from, uids, to } => self.copy(index, *from, uids, *to),
+            Op::SetFlags { mailbox, uids, change, keywords, unchanged_since } => {
+                self.set_flags(index, *mailbox, uids, *change, keywords, *unchanged_since)
+            }
+            Op::Expunge { mailbox, uids } => self.expunge(index, *mailbox, uids),
         }
     }
 
-    fn mailbox(&mut self, id: MailboxId) -> Result<Option<(Mailbox, Account)>, Fault> {
+    pub(super) fn mailbox(&mut self, id: MailboxId) -> Result<Option<(Mailbox, Account)>, Fault> {
         let Some(state) = self.tables.mailbox(id.0)? else { return Ok(None) };
         Ok(self.tables.account(state.account)?.map(|account| (state, account)))
+    }
+
+    fn special_use(&self, id: MailboxId) -> Result<Option<String>, Fault> {
+        let mut select = self.tables.conn.prepare_cached("SELECT special_use FROM mailbox WHERE id = ?1")?;
+        Ok(select.query_row([id.0 as i64], |row| row.get(0))?)
     }
 
     fn named(&self, account: u64, name: &str) -> Result<Option<i64>, Fault> {
@@ -221,143 +234,8 @@ impl<'a> Part<'a> {
         self.tables.position.uid_validity.saturating_add(1).max(seconds)
     }
 
-    fn add(&mut self, index: usize, add: &AddMessage) -> Result<OpResult, Fault> {
-        let gone = Fault::Tx(TxError::Gone(index));
-        let Some((state, account)) = self.mailbox(add.mailbox)? else { return Err(gone) };
-        if state.uid_next == u32::MAX {
-            return Err(Fault::Tx(TxError::TooLarge(index)));
-        }
-        let (body, octets) = match add.body {
-            BodySource::New(which) => {
-                let Some(payload) = self.bodies.get(which) else { return Err(gone) };
-                (self.place(which, payload), payload.len())
-            }
-            BodySource::Stored(body) => {
-                let Ok(body) = u64::try_from(body) else { return Err(gone) };
-                let Some(octets) = self.tables.body_octets(body)? else { return Err(gone) };
-                (body, octets)
-            }
-        };
-        let side = if add.prefix.is_empty() && add.card.is_empty() {
-            Side::None
-        } else {
-            let side = self.tables.position.next_side;
-            Side::New { side, prefix: add.prefix.clone(), card: add.card.clone() }
-        };
-        let (uid, modseq) = (state.uid_next, account.modseq + 1);
-        self.effect(Effect::Added(Added {
-            mailbox: add.mailbox.0,
-            uid,
-            modseq,
-            flags: add.flags.0,
-            size: octets + add.prefix.len() as u64,
-            received_at: add.received_at,
-            body,
-            side,
-        }))?;
-        Ok(OpResult::Added(Uid(uid), ModSeq(modseq)))
-    }
-
-    fn copy(
-        &mut self,
-        index: usize,
-        from: MailboxId,
-        uids: Vec<u32>,
-        to: MailboxId,
-    ) -> Result<OpResult, Fault> {
-        let mut pairs = Vec::new();
-        for uid in uids {
-            let row = {
-                let mut select = self.tables.conn.prepare_cached(
-                    "SELECT flags, size, received_at, side, body FROM message WHERE mailbox = ?1 AND uid = ?2",
-                )?;
-                select
-                    .query_row(params![from.0 as i64, uid], |row| {
-                        Ok((
-                            row.get::<_, u32>(0)?,
-                            row.get::<_, i64>(1)? as u64,
-                            row.get::<_, i64>(2)?,
-                            row.get::<_, Option<i64>>(3)?,
-                            row.get::<_, i64>(4)? as u64,
-                        ))
-                    })
-                    .optional()?
-            };
-            let Some((flags, size, received_at, side, body)) = row else { continue };
-            let Some((state, account)) = self.mailbox(to)? else {
-                return Err(Fault::Tx(TxError::Gone(index)));
-            };
-            if state.uid_next == u32::MAX {
-                return Err(Fault::Tx(TxError::TooLarge(index)));
-            }
-            let side = match side {
-                None => Side::None,
-                Some(from) => Side::CopyOf { side: self.tables.position.next_side, from: from as u64 },
-            };
-            self.effect(Effect::Added(Added {
-                mailbox: to.0,
-                uid: state.uid_next,
-                modseq: account.modseq + 1,
-                flags,
-                size,
-                received_at,
-                body,
-                side,
-            }))?;
-            pairs.push((Uid(uid), Uid(state.uid_next)));
-        }
-        if pairs.is_empty() && self.mailbox(to)?.is_none() {
-            return Err(Fault::Tx(TxError::Gone(index)));
-        }
-        Ok(OpResult::Copied(pairs))
-    }
-
-    fn set_flags(
-        &mut self,
-        mailbox: MailboxId,
-        account: Account,
-        uids: &[Uid],
-        change: FlagChange,
-    ) -> Result<OpResult, Fault> {
-        let mut flags = Vec::new();
-        {
-            let mut select = self
-                .tables
-                .conn
-                .prepare_cached("SELECT flags FROM message WHERE mailbox = ?1 AND uid = ?2")?;
-            for uid in sorted(uids) {
-                let old: Option<u32> =
-                    select.query_row(params![mailbox.0 as i64, uid], |row| row.get(0)).optional()?;
-                let Some(old) = old else { continue };
-                let new = flags_after(Flags(old), change);
-                if new.0 != old {
-                    flags.push((uid, new.0));
-                }
-            }
-        }
-        if flags.is_empty() {
-            return Ok(OpResult::Changed(Vec::new(), ModSeq(account.modseq)));
-        }
-        let modseq = account.modseq + 1;
-        let result = OpResult::Changed(flags.iter().map(|(uid, _)| Uid(*uid)).collect(), ModSeq(modseq));
-        self.effect(Effect::Flagged { mailbox: mailbox.0, modseq, flags })?;
-        Ok(result)
-    }
-
-    fn present(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<u32>, Fault> {
-        let mut select =
-            self.tables.conn.prepare_cached("SELECT 1 FROM message WHERE mailbox = ?1 AND uid = ?2")?;
-        let mut present = Vec::with_capacity(uids.len());
-        for uid in sorted(uids) {
-            if select.exists(params![mailbox.0 as i64, uid])? {
-                present.push(uid);
-            }
-        }
-        Ok(present)
-    }
-
     /// The identity of one of the caller's bodies; its record is written when it is first asked for.
-    fn place(&mut self, which: usize, payload: &Payload) -> u64 {
+    pub(super) fn place(&mut self, which: usize, payload: &Payload) -> u64 {
         if let Some(Some(id)) = self.placed.get(which) {
             return *id;
         }
@@ -392,7 +270,7 @@ impl<'a> Part<'a> {
         number
     }
 
-    fn effect(&mut self, effect: Effect) -> Result<(), Fault> {
+    pub(super) fn effect(&mut self, effect: Effect) -> Result<(), Fault> {
         // Its record gets at least this number; a receipt's time needs no more.
         let number = self.tables.position.number.max(self.now);
         self.tables.apply(&effect, number)?;
@@ -416,9 +294,14 @@ impl<'a> Part<'a> {
 /// fail half-way. Preconditions fail before anything is done.
 pub(crate) fn cannot_fail(tables: &mut Tables, tx: &Tx, bodies: usize) -> Result<bool, rusqlite::Error> {
     for op in &tx.ops {
-        let Op::AddMessage(AddMessage { mailbox, body: BodySource::New(which), .. }) = op else {
+        let Op::AddMessage(AddMessage { mailbox, body: BodySource::New(which), keywords, uid: None, .. }) =
+            op
+        else {
             return Ok(false);
         };
+        if !keywords.is_empty() {
+            return Ok(false);
+        }
         let Some(state) = tables.mailbox(mailbox.0)? else { return Ok(false) };
         let room = usize::try_from(u32::MAX - state.uid_next).unwrap_or(usize::MAX);
         if *which >= bodies || room <= tx.ops.len() || tables.account(state.account)?.is_none() {
@@ -426,11 +309,4 @@ pub(crate) fn cannot_fail(tables: &mut Tables, tx: &Tx, bodies: usize) -> Result
         }
     }
     Ok(true)
-}
-
-fn sorted(uids: &[Uid]) -> Vec<u32> {
-    let mut sorted: Vec<u32> = uids.iter().map(|uid| uid.0).collect();
-    sorted.sort_unstable();
-    sorted.dedup();
-    sorted
 }

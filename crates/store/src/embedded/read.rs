@@ -16,9 +16,9 @@ use super::tables::Place;
 use crate::{AccountId, Entry, MailboxId, MailboxRow, MessageRow, ReadError, Uid};
 
 /// Up to so many rows are read where the caller stands; a longer listing goes to another thread.
-const SHORT: usize = 256;
+pub(super) const SHORT: usize = 256;
 /// No listing is longer.
-const PAGE_MAX: usize = 100_000;
+pub(super) const PAGE_MAX: usize = 100_000;
 /// A body up to this size is read whole and checked before any of it is handed out.
 const WHOLE: u64 = 64 << 10;
 

@@ -99,20 +99,22 @@ impl Readers {
     }
 }
 
-fn number(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(at)? as u64)
 }
 
-fn message_row(mailbox: MailboxId, row: &Row<'_>) -> rusqlite::Result<MessageRow> {
+/// The first eight columns of a query for messages.
+pub(super) fn message_row(mailbox: MailboxId, row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     Ok(MessageRow {
         mailbox,
         uid: Uid(row.get(0)?),
         modseq: ModSeq(number(row, 1)?),
-        flags: Flags(row.get(2)?),
+        flags: Flags(number(row, 2)?),
         size: number(row, 3)?,
         received_at: row.get(4)?,
-        side: row.get::<_, Option<i64>>(5)?.map(|side| side as u64),
-        body: u128::from(number(row, 6)?),
+        saved_at: row.get(5)?,
+        side: row.get::<_, Option<i64>>(6)?.map(|side| side as u64),
+        body: u128::from(number(row, 7)?),
     })
 }
 
@@ -126,7 +128,18 @@ fn mailbox_row(row: &Row<'_>) -> rusqlite::Result<MailboxRow> {
         highest_modseq: ModSeq(number(row, 5)?),
         messages: row.get(6)?,
         octets: number(row, 7)?,
+        unseen: row.get(8)?,
+        deleted: row.get(9)?,
+        deleted_octets: number(row, 10)?,
+        special_use: row.get(11)?,
     })
+}
+
+/// A mailbox's keywords by bit.
+pub(crate) fn keywords(conn: &Connection, mailbox: MailboxId) -> rusqlite::Result<Vec<(u8, String)>> {
+    conn.prepare_cached("SELECT bit, name FROM keyword WHERE mailbox = ?1 ORDER BY bit")?
+        .query_map([mailbox.0 as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 pub(crate) fn entry(conn: &Connection, key: &str) -> rusqlite::Result<Option<Entry>> {
@@ -151,7 +164,8 @@ pub(crate) fn account(conn: &Connection, id: AccountId) -> rusqlite::Result<Opti
 }
 
 const MAILBOX: &str =
-    "SELECT id, account, name, uid_validity, uid_next, modseq, messages, octets FROM mailbox ";
+    "SELECT id, account, name, uid_validity, uid_next, modseq, messages, octets, unseen, deleted,
+     deleted_octets, special_use FROM mailbox ";
 
 pub(crate) fn mailbox(conn: &Connection, id: MailboxId) -> rusqlite::Result<Option<MailboxRow>> {
     conn.prepare_cached(&format!("{MAILBOX} WHERE id = ?1"))?.query_row([id.0 as i64], mailbox_row).optional()
@@ -180,7 +194,7 @@ pub(crate) fn messages(
     limit: usize,
 ) -> rusqlite::Result<Vec<MessageRow>> {
     conn.prepare_cached(
-        "SELECT uid, modseq, flags, size, received_at, side, body FROM message
+        "SELECT uid, modseq, flags, size, received_at, saved_at, side, body FROM message
          WHERE mailbox = ?1 AND uid > ?2 ORDER BY uid LIMIT ?3",
     )?
     .query_map(params![mailbox.0 as i64, after.map_or(0, |uid| uid.0), limit as i64], |row| {
@@ -195,7 +209,7 @@ pub(crate) fn message(
     uid: Uid,
 ) -> rusqlite::Result<Option<MessageRow>> {
     conn.prepare_cached(
-        "SELECT uid, modseq, flags, size, received_at, side, body FROM message WHERE mailbox = ?1 AND uid = ?2",
+        "SELECT uid, modseq, flags, size, received_at, saved_at, side, body FROM message WHERE mailbox = ?1 AND uid = ?2",
     )?
     .query_row(params![mailbox.0 as i64, uid.0], |row| message_row(mailbox, row))
     .optional()

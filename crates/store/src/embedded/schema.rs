@@ -14,7 +14,8 @@ const FORMAT: i64 = 1;
 pub(crate) const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Rows of `message` are what a scan of a mailbox touches: compact, in the order of UIDs. What a listing wants beside
-/// them is appended to `side`, so that a delivery dirties few pages. Bodies lie in segments or files; `body` says where.
+/// them is appended to `side`, so that a delivery dirties few pages; copies of a message share it, and `side_shared`
+/// counts how many there are beside the first. Bodies lie in segments or files; `body` says where.
 const TABLES: &str = "
 CREATE TABLE log (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -41,9 +42,19 @@ CREATE TABLE mailbox (
     uid_next INTEGER NOT NULL,
     modseq INTEGER NOT NULL,
     messages INTEGER NOT NULL,
-    octets INTEGER NOT NULL
+    octets INTEGER NOT NULL,
+    unseen INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    deleted_octets INTEGER NOT NULL,
+    special_use TEXT
 );
 CREATE UNIQUE INDEX mailbox_name ON mailbox (account, name);
+CREATE TABLE keyword (
+    mailbox INTEGER NOT NULL,
+    bit INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (mailbox, bit)
+) WITHOUT ROWID;
 CREATE TABLE message (
     mailbox INTEGER NOT NULL,
     uid INTEGER NOT NULL,
@@ -52,6 +63,7 @@ CREATE TABLE message (
     flags INTEGER NOT NULL,
     size INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
+    saved_at INTEGER NOT NULL,
     side INTEGER,
     body INTEGER NOT NULL,
     PRIMARY KEY (mailbox, uid)
@@ -60,6 +72,10 @@ CREATE TABLE side (
     id INTEGER PRIMARY KEY,
     prefix BLOB NOT NULL,
     card BLOB NOT NULL
+);
+CREATE TABLE side_shared (
+    id INTEGER PRIMARY KEY,
+    extra INTEGER NOT NULL
 );
 CREATE TABLE body (
     id INTEGER PRIMARY KEY,

@@ -7,6 +7,11 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::journal::Journal;
+use super::keywords::Keywords;
+use super::readers;
+use crate::MailboxId;
+
 /// Above this many the kept counters are dropped between two groups.
 const KEPT_MAX: usize = 20_000;
 
@@ -25,6 +30,9 @@ pub(crate) struct Mailbox {
     pub(crate) modseq: u64,
     pub(crate) messages: u64,
     pub(crate) octets: u64,
+    pub(crate) unseen: u64,
+    pub(crate) deleted: u64,
+    pub(crate) deleted_octets: u64,
 }
 
 /// The one row of `log`: where the log ends and which numbers come next.
@@ -61,6 +69,7 @@ struct Kept<T> {
 enum Undo {
     Account(u64, Option<Kept<Account>>),
     Mailbox(u64, Option<Kept<Mailbox>>),
+    Keywords(u64, Option<Keywords>),
     Position(Position),
 }
 
@@ -82,14 +91,21 @@ pub(crate) struct Tables {
     mailboxes: HashMap<u64, Kept<Mailbox>>,
     dirty_accounts: Vec<u64>,
     dirty_mailboxes: Vec<u64>,
+    keywords: HashMap<u64, Keywords>,
     undo: Vec<Undo>,
     /// The open part can be rolled back alone.
     savepoint: bool,
     pub(super) bodies: HashMap<u64, BodyChange>,
+    /// How many messages more have a row of `side` that was there before.
+    pub(super) sides: HashMap<u64, i64>,
     /// Keys changed since the last commit, for the readers' cache.
     pub(crate) keys: Vec<String>,
     /// Accounts changed since the last commit, for who watches them.
     pub(crate) touched: Vec<(u64, u64)>,
+    /// Mailboxes whose keywords changed since the last commit, for the readers' cache.
+    pub(crate) renamed: Vec<u64>,
+    /// What changes, for who follows a mailbox.
+    pub(crate) journal: Journal,
 }
 
 pub(super) type Sql<T> = Result<T, rusqlite::Error>;
@@ -106,9 +122,13 @@ impl Tables {
             dirty_mailboxes: Vec::new(),
             undo: Vec::new(),
             savepoint: false,
+            keywords: HashMap::new(),
             bodies: HashMap::new(),
+            sides: HashMap::new(),
             keys: Vec::new(),
             touched: Vec::new(),
+            renamed: Vec::new(),
+            journal: Journal::default(),
         };
         tables.position = tables.stored_position()?;
         Ok(tables)
@@ -134,13 +154,22 @@ impl Tables {
     // Groups and the parts of their callers.
 
     pub(crate) fn begin_group(&mut self) -> Sql<()> {
-        if self.accounts.len() + self.mailboxes.len() > KEPT_MAX {
+        if self.accounts.len() + self.mailboxes.len() + self.keywords.len() > KEPT_MAX {
             self.accounts.clear();
             self.mailboxes.clear();
+            self.keywords.clear();
         }
         self.keys.clear();
         self.touched.clear();
-        self.run("BEGIN IMMEDIATE")
+        self.renamed.clear();
+        self.run("BEGIN IMMEDIATE")?;
+        for mailbox in self.journal.pending() {
+            match self.mailbox(mailbox)? {
+                Some(state) => self.journal.begin(mailbox, state.modseq),
+                None => self.journal.forget(mailbox),
+            }
+        }
+        Ok(())
     }
 
     /// Begins a caller's part. One that is `sure` to succeed, or to end the whole group, needs no way back.
@@ -148,13 +177,17 @@ impl Tables {
         self.undo.clear();
         self.undo.push(Undo::Position(self.position));
         self.bodies.clear();
+        self.sides.clear();
         self.savepoint = !sure;
         if sure { Ok(()) } else { self.run("SAVEPOINT part") }
     }
 
     /// Ends a caller's part. `number` is that of its record, which is also its time.
     pub(crate) fn end_part(&mut self, number: u64) -> Sql<()> {
-        for (id, change) in std::mem::take(&mut self.bodies) {
+        // In the order of their rows.
+        let mut bodies: Vec<_> = self.bodies.drain().collect();
+        bodies.sort_unstable_by_key(|(id, _)| *id);
+        for (id, change) in bodies {
             let zero_since = number as i64;
             if let Some(place) = change.new {
                 self.conn
@@ -178,6 +211,7 @@ impl Tables {
                     .execute(params![id as i64, change.refs, zero_since])?;
             }
         }
+        self.settle_sides()?;
         if self.savepoint { self.run("RELEASE part") } else { Ok(()) }
     }
 
@@ -193,10 +227,13 @@ impl Tables {
                 Undo::Account(id, None) => drop(self.accounts.remove(&id)),
                 Undo::Mailbox(id, Some(kept)) => drop(self.mailboxes.insert(id, kept)),
                 Undo::Mailbox(id, None) => drop(self.mailboxes.remove(&id)),
+                Undo::Keywords(id, Some(names)) => drop(self.keywords.insert(id, names)),
+                Undo::Keywords(id, None) => drop(self.keywords.remove(&id)),
                 Undo::Position(position) => self.position = position,
             }
         }
         self.bodies.clear();
+        self.sides.clear();
         self.run("ROLLBACK TO part")?;
         self.run("RELEASE part")
     }
@@ -226,8 +263,8 @@ impl Tables {
                 let state = kept.state;
                 self.conn
                     .prepare_cached(
-                        "UPDATE mailbox SET uid_validity = ?2, uid_next = ?3, modseq = ?4, messages = ?5, octets = ?6
-                         WHERE id = ?1",
+                        "UPDATE mailbox SET uid_validity = ?2, uid_next = ?3, modseq = ?4, messages = ?5, octets = ?6,
+                         unseen = ?7, deleted = ?8, deleted_octets = ?9 WHERE id = ?1",
                     )?
                     .execute(params![
                         id as i64,
@@ -235,7 +272,10 @@ impl Tables {
                         state.uid_next,
                         state.modseq as i64,
                         state.messages as i64,
-                        state.octets as i64
+                        state.octets as i64,
+                        state.unseen as i64,
+                        state.deleted as i64,
+                        state.deleted_octets as i64
                     ])?;
             }
         }
@@ -273,12 +313,15 @@ impl Tables {
     pub(crate) fn rollback_group(&mut self) -> Sql<()> {
         self.accounts.clear();
         self.mailboxes.clear();
+        self.keywords.clear();
         self.dirty_accounts.clear();
         self.dirty_mailboxes.clear();
         self.keys.clear();
         self.touched.clear();
+        self.renamed.clear();
         self.undo.clear();
         self.bodies.clear();
+        self.sides.clear();
         if !self.conn.is_autocommit() {
             self.run("ROLLBACK")?;
         }
@@ -321,7 +364,8 @@ impl Tables {
         let found = self
             .conn
             .prepare_cached(
-                "SELECT account, uid_validity, uid_next, modseq, messages, octets FROM mailbox WHERE id = ?1",
+                "SELECT account, uid_validity, uid_next, modseq, messages, octets, unseen, deleted, deleted_octets
+                 FROM mailbox WHERE id = ?1",
             )?
             .query_row([id as i64], |row| {
                 Ok(Mailbox {
@@ -331,6 +375,9 @@ impl Tables {
                     modseq: row.get::<_, i64>(3)? as u64,
                     messages: row.get::<_, i64>(4)? as u64,
                     octets: row.get::<_, i64>(5)? as u64,
+                    unseen: row.get::<_, i64>(6)? as u64,
+                    deleted: row.get::<_, i64>(7)? as u64,
+                    deleted_octets: row.get::<_, i64>(8)? as u64,
                 })
             })
             .optional()?;
@@ -338,6 +385,16 @@ impl Tables {
             self.mailboxes.insert(id, Kept { state, dirty: false });
         }
         Ok(found)
+    }
+
+    /// A mailbox's keywords by bit.
+    pub(crate) fn keywords(&mut self, id: u64) -> Sql<Keywords> {
+        if let Some(names) = self.keywords.get(&id) {
+            return Ok(names.clone());
+        }
+        let names: Keywords = readers::keywords(&self.conn, MailboxId(id))?.into();
+        self.keywords.insert(id, names.clone());
+        Ok(names)
     }
 
     /// Octets of a body that somebody has, changes of this part included.
@@ -371,6 +428,12 @@ impl Tables {
         self.undo.push(Undo::Mailbox(id, old));
     }
 
+    pub(super) fn set_keywords(&mut self, id: u64, names: Keywords) {
+        let old = self.keywords.insert(id, names);
+        self.undo.push(Undo::Keywords(id, old));
+        self.renamed.push(id);
+    }
+
     pub(super) fn forget_account(&mut self, id: u64) {
         let old = self.accounts.remove(&id);
         self.undo.push(Undo::Account(id, old));
@@ -379,5 +442,7 @@ impl Tables {
     pub(super) fn forget_mailbox(&mut self, id: u64) {
         let old = self.mailboxes.remove(&id);
         self.undo.push(Undo::Mailbox(id, old));
+        let old = self.keywords.remove(&id);
+        self.undo.push(Undo::Keywords(id, old));
     }
 }

@@ -168,7 +168,7 @@ impl Writer {
         }
         match self.commit(group) {
             Outcome::Committed(results) => {
-                self.shared.changed(&self.tables.keys, &self.tables.touched);
+                self.shared.changed(&self.tables.keys, &self.tables.renamed, &self.tables.touched);
                 for (waiting, result) in group.drain(..).zip(results) {
                     waiting.answer(result);
                 }

@@ -18,6 +18,8 @@ pub fn add(mailbox: MailboxId, body: BodySource, prefix: &'static str) -> Op {
         card: Bytes::from_static(b"card"),
         flags: Flags::NONE,
         received_at: 1_000,
+        keywords: vec![],
+        uid: None,
     })
 }
 
@@ -38,7 +40,10 @@ pub async fn deliver(store: &Store, mailbox: MailboxId, octets: &[u8]) -> Uid {
 
 pub async fn account_with_mailbox(store: &Store, account: u64) -> MailboxId {
     let account = AccountId(account);
-    let ops = vec![Op::CreateAccount(account), Op::CreateMailbox { account, name: "INBOX".into() }];
+    let ops = vec![
+        Op::CreateAccount(account),
+        Op::CreateMailbox { account, name: "INBOX".into(), special_use: None, uid_validity: None },
+    ];
     let receipt = store.commit(tx(ops), vec![]).await.unwrap();
     let [OpResult::Done, OpResult::Mailbox(mailbox, _)] = receipt.results[..] else { panic!("{receipt:?}") };
     mailbox

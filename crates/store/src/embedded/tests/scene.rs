@@ -71,6 +71,8 @@ fn add(mailbox: u64, body: BodySource) -> Op {
         card: Bytes::from_static(b"card"),
         flags: Flags::NONE,
         received_at: 5,
+        keywords: vec![],
+        uid: None,
     })
 }
 
@@ -86,7 +88,12 @@ fn some(limit: u32, count: usize, dice: &mut Dice) -> Vec<Uid> {
 pub(super) fn script(seed: u64, len: usize) -> Vec<Step> {
     let mut dice = Dice(seed);
     let account = |id| Op::CreateAccount(AccountId(id));
-    let mailbox = |id, name: &str| Op::CreateMailbox { account: AccountId(id), name: name.into() };
+    let mailbox = |id, name: &str| Op::CreateMailbox {
+        account: AccountId(id),
+        name: name.into(),
+        special_use: None,
+        uid_validity: None,
+    };
     let mut steps = vec![Step::Commit(vec![Move {
         ops: vec![account(1), account(2), mailbox(1, "INBOX"), mailbox(1, "Sent"), mailbox(2, "INBOX")],
         bodies: vec![],
@@ -125,6 +132,8 @@ pub(super) fn script(seed: u64, len: usize) -> Vec<Step> {
                         mailbox: MailboxId(there),
                         uids: some(delivered + 1, 5, &mut dice),
                         change,
+                        keywords: vec![],
+                        unchanged_since: None,
                     }]
                 }
                 8 | 9 => {
@@ -169,7 +178,12 @@ pub(super) fn moving_script() -> Vec<Step> {
     let mut dice = Dice(4);
     let setup = vec![
         Op::CreateAccount(AccountId(1)),
-        Op::CreateMailbox { account: AccountId(1), name: "INBOX".into() },
+        Op::CreateMailbox {
+            account: AccountId(1),
+            name: "INBOX".into(),
+            special_use: None,
+            uid_validity: None,
+        },
     ];
     let mut steps = vec![Step::Commit(vec![Move { ops: setup, bodies: vec![] }])];
     for round in 0..2u32 {
@@ -254,10 +268,12 @@ pub(super) fn dump(store: &Embedded) -> String {
             for sql in [
                 "SELECT * FROM account ORDER BY id",
                 "SELECT * FROM mailbox ORDER BY id",
+                "SELECT * FROM keyword ORDER BY mailbox, bit",
+                "SELECT * FROM side_shared ORDER BY id",
                 "SELECT * FROM kv ORDER BY key",
                 "SELECT * FROM vanished ORDER BY mailbox, modseq, first",
                 "SELECT * FROM mailbox_gone ORDER BY account, modseq",
-                "SELECT mailbox, uid, modseq, born, flags, size, received_at FROM message ORDER BY mailbox, uid",
+                "SELECT mailbox, uid, modseq, born, flags, size, received_at, saved_at, side FROM message ORDER BY mailbox, uid",
             ] {
                 text += &rows(conn, sql)?;
             }
@@ -305,7 +321,14 @@ pub(super) fn counters_are_true(store: &Embedded) {
                  (SELECT count(*) FROM mailbox WHERE messages <> (SELECT count(*) FROM message WHERE mailbox = mailbox.id)
                     OR octets <> (SELECT coalesce(sum(size), 0) FROM message WHERE mailbox = mailbox.id)
                     OR uid_next <= (SELECT coalesce(max(uid), 0) FROM message WHERE mailbox = mailbox.id)
-                    OR modseq < (SELECT coalesce(max(modseq), 0) FROM message WHERE mailbox = mailbox.id))
+                    OR modseq < (SELECT coalesce(max(modseq), 0) FROM message WHERE mailbox = mailbox.id)
+                    OR unseen <> (SELECT count(*) FROM message WHERE mailbox = mailbox.id AND flags & 1 = 0)
+                    OR deleted <> (SELECT count(*) FROM message WHERE mailbox = mailbox.id AND flags & 8 <> 0)
+                    OR deleted_octets <> (SELECT coalesce(sum(size), 0) FROM message
+                                          WHERE mailbox = mailbox.id AND flags & 8 <> 0))
+               + (SELECT count(*) FROM side WHERE coalesce((SELECT extra FROM side_shared WHERE id = side.id), 0) <>
+                    (SELECT count(*) FROM message WHERE side = side.id) - 1)
+               + (SELECT count(*) FROM side_shared WHERE id NOT IN (SELECT id FROM side))
                + (SELECT count(*) FROM account WHERE messages <>
                     (SELECT coalesce(sum(messages), 0) FROM mailbox WHERE account = account.id)
                     OR octets <> (SELECT coalesce(sum(octets), 0) FROM mailbox WHERE account = account.id)

@@ -1,0 +1,264 @@
+//! From operations on messages to effects.
+
+use rusqlite::params;
+
+use super::effect::{Added, Copied, Effect, Flagged, Side};
+use super::keywords::{bit, mask, next_bit};
+use super::plan::{Fault, Part};
+use super::runs::{Beside, Runner, gapless, sorted, spans};
+use crate::tx::{AddMessage, BodySource, FlagChange, OpResult, TxError};
+use crate::{Flags, MailboxId, ModSeq, Uid};
+
+/// A message an operation names.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    uid: u32,
+    modseq: u64,
+    flags: u64,
+    size: u64,
+}
+
+impl Part<'_> {
+    pub(super) fn add(&mut self, index: usize, add: &AddMessage) -> Result<OpResult, Fault> {
+        let gone = Fault::Tx(TxError::Gone(index));
+        let Some((state, account)) = self.mailbox(add.mailbox)? else { return Err(gone) };
+        let uid = add.uid.map_or(state.uid_next, |uid| uid.0);
+        if uid < state.uid_next {
+            return Err(Fault::Tx(TxError::UidTaken(index)));
+        }
+        if uid == u32::MAX {
+            return Err(Fault::Tx(TxError::TooLarge(index)));
+        }
+        let (body, octets) = match add.body {
+            BodySource::New(which) => {
+                let Some(payload) = self.bodies.get(which) else { return Err(gone) };
+                (self.place(which, payload), payload.len())
+            }
+            BodySource::Stored(body) => {
+                let Ok(body) = u64::try_from(body) else { return Err(gone) };
+                let Some(octets) = self.tables.body_octets(body)? else { return Err(gone) };
+                (body, octets)
+            }
+        };
+        let mut flags = add.flags.0;
+        if flags & !Flags::SYSTEM.0 != 0 {
+            flags &= mask(&self.tables.keywords(add.mailbox.0)?);
+        }
+        flags |= self.keywords(index, add.mailbox, &add.keywords, true)?;
+        let side = if add.prefix.is_empty() && add.card.is_empty() {
+            Side::None
+        } else {
+            let side = self.tables.position.next_side;
+            Side::New { side, prefix: add.prefix.clone(), card: add.card.clone() }
+        };
+        let modseq = account.modseq + 1;
+        self.effect(Effect::Added(Added {
+            mailbox: add.mailbox.0,
+            uid,
+            modseq,
+            flags,
+            size: octets + add.prefix.len() as u64,
+            received_at: add.received_at,
+            saved_at: self.now as i64,
+            body,
+            side,
+        }))?;
+        Ok(OpResult::Added(Uid(uid), ModSeq(modseq)))
+    }
+
+    /// The bits of keywords; those that are not there are made, or else passed over.
+    fn keywords(
+        &mut self,
+        index: usize,
+        mailbox: MailboxId,
+        names: &[String],
+        make: bool,
+    ) -> Result<u64, Fault> {
+        let mut bits = 0;
+        for name in names {
+            let known = self.tables.keywords(mailbox.0)?;
+            let bit = match bit(&known, name) {
+                Some(bit) => bit,
+                None if !make => continue,
+                None => {
+                    let too_many = Fault::Tx(TxError::TooManyKeywords(index));
+                    let bit = next_bit(&known).ok_or(too_many)?;
+                    self.effect(Effect::KeywordMade { mailbox: mailbox.0, bit, name: name.clone() })?;
+                    bit
+                }
+            };
+            bits |= 1u64.checked_shl(bit.into()).unwrap_or(0);
+        }
+        Ok(bits)
+    }
+
+    /// Looks at the messages of a list that are there, in order. `each` tells whether a message belongs in one of the
+    /// ranges that come out, between whose ends no other message is.
+    fn look(
+        &self,
+        mailbox: MailboxId,
+        uids: &[u32],
+        mut each: impl FnMut(Named) -> bool,
+    ) -> Result<Runner, Fault> {
+        let mut runner = Runner::default();
+        let mut select = self.tables.conn.prepare_cached(
+            "SELECT uid, modseq, flags, size FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
+        )?;
+        for span in spans(uids) {
+            runner.skip();
+            let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
+            let mut beside = Beside::new(span);
+            let mut rows = select.query(params![mailbox.0 as i64, first, last])?;
+            while let Some(row) = rows.next()? {
+                let uid = row.get(0)?;
+                let taken = beside.wants(uid)
+                    && each(Named {
+                        uid,
+                        modseq: row.get::<_, i64>(1)? as u64,
+                        flags: row.get::<_, i64>(2)? as u64,
+                        size: row.get::<_, i64>(3)? as u64,
+                    });
+                if taken { runner.take(uid) } else { runner.skip() }
+            }
+        }
+        Ok(runner)
+    }
+
+    pub(super) fn set_flags(
+        &mut self,
+        index: usize,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: FlagChange,
+        keywords: &[String],
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<OpResult, Fault> {
+        let Some((_, account)) = self.mailbox(mailbox)? else { return Err(Fault::Tx(TxError::Gone(index))) };
+        let upto = unchanged_since.map_or(u64::MAX >> 1, |since| since.0.min(u64::MAX >> 1));
+        let (mut free, mut modified) = (Vec::new(), Vec::new());
+        let runner = self.look(mailbox, &sorted(uids), |found| {
+            if found.modseq <= upto {
+                free.push(found);
+            } else {
+                modified.push(Uid(found.uid));
+            }
+            // The younger ones within a range are passed over by their modification sequence.
+            true
+        })?;
+        let nothing = |modified, modseq| {
+            Ok(OpResult::Flagged { changed: Vec::new(), modified, modseq: ModSeq(modseq) })
+        };
+        if free.is_empty() {
+            return nothing(modified, account.modseq);
+        }
+        let make = !matches!(change, FlagChange::Remove(_));
+        let named = self.keywords(index, mailbox, keywords, make)?;
+        let known = mask(&self.tables.keywords(mailbox.0)?);
+        let (clear, set) = match change {
+            FlagChange::Add(flags) => (0, (flags.0 | named) & known),
+            FlagChange::Remove(flags) => (flags.0 | named, 0),
+            FlagChange::Replace(flags) => (u64::MAX, (flags.0 | named) & known),
+        };
+        let (mut unseen, mut deleted, mut deleted_octets) = (0, 0, 0);
+        let mut changed = Vec::with_capacity(free.len());
+        for message in free {
+            let flags = message.flags & !clear | set;
+            if flags == message.flags {
+                continue;
+            }
+            changed.push(Uid(message.uid));
+            let turned = flags ^ message.flags;
+            if turned & Flags::SEEN.0 != 0 {
+                unseen += if flags & Flags::SEEN.0 == 0 { 1 } else { -1 };
+            }
+            if turned & Flags::DELETED.0 != 0 {
+                let sign = if flags & Flags::DELETED.0 == 0 { -1 } else { 1 };
+                deleted += sign;
+                deleted_octets += sign * message.size as i64;
+            }
+        }
+        if changed.is_empty() {
+            return nothing(modified, account.modseq);
+        }
+        let modseq = account.modseq + 1;
+        self.effect(Effect::Flagged(Flagged {
+            mailbox: mailbox.0,
+            modseq,
+            upto,
+            clear,
+            set,
+            runs: runner.runs,
+            unseen,
+            deleted,
+            deleted_octets,
+        }))?;
+        Ok(OpResult::Flagged { changed, modified, modseq: ModSeq(modseq) })
+    }
+
+    pub(super) fn expunge(
+        &mut self,
+        index: usize,
+        mailbox: MailboxId,
+        uids: &[Uid],
+    ) -> Result<OpResult, Fault> {
+        let Some((_, account)) = self.mailbox(mailbox)? else { return Err(Fault::Tx(TxError::Gone(index))) };
+        let mut gone = Vec::new();
+        let runner = self.look(mailbox, &sorted(uids), |found| {
+            gone.push(Uid(found.uid));
+            true
+        })?;
+        if gone.is_empty() {
+            return Ok(OpResult::Changed(gone, ModSeq(account.modseq)));
+        }
+        let modseq = account.modseq + 1;
+        self.effect(Effect::Expunged { mailbox: mailbox.0, modseq, runs: runner.runs })?;
+        Ok(OpResult::Changed(gone, ModSeq(modseq)))
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        index: usize,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+    ) -> Result<OpResult, Fault> {
+        let gone = || Fault::Tx(TxError::Gone(index));
+        if self.mailbox(from)?.is_none() {
+            return Err(gone());
+        }
+        let Some((target, account)) = self.mailbox(to)? else { return Err(gone()) };
+        let mut pairs = Vec::new();
+        let (mut next, mut flags) = (target.uid_next, 0);
+        self.look(from, &sorted(uids), |found| {
+            pairs.push((Uid(found.uid), Uid(next)));
+            next = next.saturating_add(1);
+            flags |= found.flags;
+            true
+        })?;
+        if pairs.is_empty() {
+            return Ok(OpResult::Copied(pairs));
+        }
+        if next == u32::MAX {
+            return Err(Fault::Tx(TxError::TooLarge(index)));
+        }
+        let mut keywords = Vec::new();
+        if flags & !Flags::SYSTEM.0 != 0 {
+            for (bit, name) in self.tables.keywords(from.0)?.iter() {
+                if flags.checked_shr((*bit).into()).unwrap_or(0) & 1 == 1 {
+                    let there = self.keywords(index, to, std::slice::from_ref(name), true)?;
+                    keywords.push((*bit, there.trailing_zeros() as u8));
+                }
+            }
+        }
+        self.effect(Effect::Copied(Copied {
+            from: from.0,
+            to: to.0,
+            modseq: account.modseq + 1,
+            saved_at: self.now as i64,
+            first: target.uid_next,
+            runs: gapless(pairs.iter().map(|(from, _)| from.0)),
+            keywords,
+        }))?;
+        Ok(OpResult::Copied(pairs))
+    }
+}
