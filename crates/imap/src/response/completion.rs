@@ -214,7 +214,7 @@ impl Code {
             Code::PermanentFlags(flags, new) => {
                 let new = if *new { Some("\\*") } else { None };
                 out.put_u8(b' ');
-                write::list(flags.iter().map(write::flag).chain(new), out, |flag, out| {
+                write::list(flags.iter().map(Flag::as_str).chain(new), out, |flag, out| {
                     out.extend_from_slice(flag.as_bytes());
                 });
             }

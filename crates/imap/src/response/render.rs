@@ -42,7 +42,7 @@ impl Response {
             }
             Response::Flags(flags) => {
                 out.extend_from_slice(b"* FLAGS ");
-                write::list(flags, out, |flag, out| out.extend_from_slice(write::flag(flag).as_bytes()));
+                write::list(flags, out, |flag, out| out.extend_from_slice(flag.as_str().as_bytes()));
                 end(out);
             }
             Response::List(listed) => {

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::response::Mode;
-use crate::value::{Flag, MailboxName};
+use crate::value::MailboxName;
 
 /// Specials in a quoted string at most; with more of them a literal is shorter.
 const ESCAPES_MAX: usize = 4;
@@ -127,61 +127,8 @@ pub(crate) fn astring(text: &[u8], utf8: bool, out: &mut BytesMut) {
 
 /// A mailbox name.
 pub(crate) fn mailbox(name: &MailboxName, mode: &Mode<'_>, out: &mut BytesMut) {
-    let name: &str = name.as_ref();
-    if mode.utf8_strings() {
-        astring(name.as_bytes(), true, out);
-    } else {
-        astring(modified_utf7(name).as_bytes(), false, out);
-    }
-}
-
-/// Modified UTF-7 (RFC 3501 section 5.1.3).
-fn modified_utf7(name: &str) -> std::borrow::Cow<'_, str> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
-    if name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'&') {
-        return name.into();
-    }
-    let direct = |c: char| matches!(c, ' '..='~');
-    let mut out = String::with_capacity(name.len() + 8);
-    let mut rest = name;
-    while let Some(first) = rest.chars().next() {
-        let end = rest.find(|c| direct(c) != direct(first)).unwrap_or(rest.len());
-        let (run, after) = rest.split_at(end);
-        rest = after;
-        if direct(first) {
-            out.push_str(&run.replace('&', "&-"));
-            continue;
-        }
-        out.push('&');
-        let (mut bits, mut held) = (0_u32, 0);
-        for unit in run.encode_utf16() {
-            bits = bits << 16 | u32::from(unit);
-            held += 16;
-            while held >= 6 {
-                held -= 6;
-                out.push(char::from(ALPHABET[(bits >> held & 63) as usize]));
-            }
-            bits &= (1 << held) - 1;
-        }
-        if held > 0 {
-            out.push(char::from(ALPHABET[(bits << (6 - held) & 63) as usize]));
-        }
-        out.push('-');
-    }
-    out.into()
-}
-
-/// A flag's name.
-pub(crate) fn flag(flag: &Flag) -> &str {
-    match flag {
-        Flag::Seen => "\\Seen",
-        Flag::Answered => "\\Answered",
-        Flag::Flagged => "\\Flagged",
-        Flag::Deleted => "\\Deleted",
-        Flag::Draft => "\\Draft",
-        Flag::Recent => "\\Recent",
-        Flag::Keyword(keyword) => keyword,
-    }
+    let utf8 = mode.utf8_strings();
+    astring(name.encode(utf8).as_bytes(), utf8, out);
 }
 
 /// Ranges as `1:3,5`, in the order they have.
@@ -321,20 +268,6 @@ mod tests {
             ("(", "\"(\""),
         ] {
             assert_eq!(written(|out| astring(text.as_bytes(), false, out)), expected);
-        }
-    }
-
-    #[test]
-    fn names_in_modified_utf7() {
-        for (name, expected) in [
-            ("Peter/mail/台北/日本語", "Peter/mail/&U,BTFw-/&ZeVnLIqe-"),
-            ("A&B", "A&-B"),
-            ("Entwürfe", "Entw&APw-rfe"),
-            ("😀", "&2D3eAA-"),
-            ("&ü&", "&-&APw-&-"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(modified_utf7(name), expected);
         }
     }
 
