@@ -5,13 +5,18 @@
 
 pub mod address;
 mod base64_lines;
+pub mod card;
 pub mod compose;
 pub mod date;
 mod encode;
+pub mod envelope;
 pub mod fields;
 pub mod header;
 pub mod mailbox;
 mod message_id;
+mod pack;
+pub mod structure;
+pub mod text;
 pub mod trace;
 
 pub use address::{Address, Domain, InvalidAddress, LocalPart};
