@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::embedded::body::NewBody;
 use crate::embedded::disk::Disk;
+use crate::embedded::filter::{Candidates, Signature};
 use crate::embedded::read::MessageReader;
 use crate::embedded::readers;
 use crate::embedded::{Embedded, backup, check};
@@ -214,6 +215,24 @@ impl Store {
     /// [`ReadError::Gone`] when it is not there any more.
     pub async fn open_body(&self, body: u128) -> Result<MessageReader, ReadError> {
         self.embedded().shared.open_body(body)
+    }
+
+    /// Which of these bodies the account's search filter has not seen yet: their texts are to be read, folded, and
+    /// handed to [`Store::filter_add`].
+    pub async fn filter_unknown(&self, account: AccountId, bodies: &[u128]) -> Vec<u128> {
+        self.embedded().shared.filter_unknown(account, bodies).await
+    }
+
+    /// Remembers what the texts of bodies contain. Bodies that are there already are left out. That it did not work,
+    /// nobody is told: they are unknown still.
+    pub async fn filter_add(&self, account: AccountId, signatures: Vec<(u128, Signature)>) {
+        self.embedded().shared.filter_add(account, signatures).await;
+    }
+
+    /// Which bodies may contain a text that has these grams (see [`crate::grams`]). Of a text too short to have one,
+    /// and of bodies it has not seen, the filter can say nothing: they may.
+    pub async fn filter_query(&self, account: AccountId, grams: &[u32]) -> Candidates {
+        self.embedded().shared.filter_query(account, grams).await
     }
 
     /// Tells that an account is at this modification sequence or later. Says nothing else: who is told looks.

@@ -23,6 +23,7 @@ mod tx;
 pub use backup::Copied;
 pub use check::{Check, Outcome, Report};
 pub use embedded::body::NewBody;
+pub use embedded::filter::{Candidates, Grams, Signature, grams};
 pub use embedded::read::MessageReader;
 pub use error::{BodyError, OpenError, ReadError};
 pub use handle::Store;

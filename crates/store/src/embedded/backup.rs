@@ -77,6 +77,8 @@ pub(crate) fn backup(shared: &Shared, to: &Path) -> io::Result<Copied> {
     for name in ["store.db-wal", "store.db-shm"] {
         remove(&to.join(name))?;
     }
+    // So does its search filter, if somebody served it.
+    super::filter::forget(to)?;
     std::fs::rename(&new, &database)?;
     File::open(to)?.sync_all()?;
     for name in ["segments", "bodies"] {

@@ -84,6 +84,8 @@ impl Maintenance {
             // Now and then, so that little is left to carry out again after a power cut.
             self.report("checkpoint", self.job(|writer| writer.checkpoint(1)));
         }
+        let filter = self.shared.filter.maintain(&self.shared, all);
+        self.report("search filter", filter.map_err(Stop::from));
         // A backup names files: until it has them, none goes.
         let Some(_removal) = self.shared.removal.try_lock() else { return };
         let reaped = self.reap();

@@ -17,6 +17,7 @@ pub(crate) mod check;
 mod codec;
 pub(crate) mod disk;
 mod effect;
+pub(crate) mod filter;
 mod journal;
 pub(crate) mod keywords;
 mod limits;
@@ -53,6 +54,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use self::body::NewBody;
 use self::cache::Cache;
 use self::disk::Disk;
+use self::filter::Filter;
 use self::journal::Journal;
 use self::maintain::Maintenance;
 use self::readers::Readers;
@@ -87,6 +89,7 @@ pub(crate) struct Shared {
     memory: AtomicUsize,
     /// Names of bodies' own files that no row names yet.
     in_flight: Mutex<HashSet<String>>,
+    pub(crate) filter: Filter,
     /// Held while files are removed, and while a backup copies them.
     removal: Mutex<()>,
     _temporary: Option<Temporary>,
@@ -236,6 +239,8 @@ impl Assembled {
             let entry = entry.map_err(OpenError::io(&incoming))?;
             disk.remove(&entry.path()).map_err(OpenError::io(entry.path()))?;
         }
+        let (number, now) = (tables.position.number, (options.clock)());
+        let filter = Filter::open(&dir, store, number, now).map_err(OpenError::io(dir.join("filter")))?;
         let shared = Arc::new(Shared {
             options,
             disk,
@@ -248,6 +253,7 @@ impl Assembled {
             failed: watch::Sender::new(None),
             memory: AtomicUsize::new(0),
             in_flight: Mutex::default(),
+            filter,
             removal: Mutex::default(),
             _temporary: temporary,
         });

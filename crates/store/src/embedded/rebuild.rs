@@ -30,6 +30,7 @@ pub(crate) enum Base {
 pub(crate) fn rebuild(dir: &Path, base: Base, report: &mut Report) -> Result<(), OpenError> {
     refuse_network(dir)?;
     let _lock = take_lock(dir)?;
+    super::filter::forget(dir).map_err(OpenError::io(dir))?;
     let disk = Disk::default();
     let segments = dir.join("segments");
     let ids = list(&segments).map_err(OpenError::io(&segments))?;

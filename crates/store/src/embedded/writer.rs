@@ -170,6 +170,9 @@ impl Writer {
             Outcome::Committed(results) => {
                 self.shared.changed(&self.tables.keys, &self.tables.renamed, &self.tables.touched);
                 for (waiting, result) in group.drain(..).zip(results) {
+                    if result.is_ok() {
+                        self.shared.filter.committed(&waiting.tx);
+                    }
                     waiting.answer(result);
                 }
             }

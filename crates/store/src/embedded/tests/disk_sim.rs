@@ -20,10 +20,10 @@ const SECTOR: usize = 512;
 
 /// Repeatable chance.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(pub(super) u64);
+pub(in crate::embedded) struct Dice(pub(in crate::embedded) u64);
 
 impl Dice {
-    pub(super) fn roll(&mut self, sides: usize) -> usize {
+    pub(in crate::embedded) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % sides.max(1)
     }

@@ -1,6 +1,6 @@
 //! Tests that look inside: what survives a power cut, and what happens when the disk refuses.
 
-mod disk_sim;
+pub(super) mod disk_sim;
 mod faults;
 mod power_cut;
 mod scene;
