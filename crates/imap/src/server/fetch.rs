@@ -1,5 +1,7 @@
 //! FETCH responses, written as they are said.
 
+mod parts;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::command::{Section, SectionItem};
