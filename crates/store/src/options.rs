@@ -22,6 +22,9 @@ pub struct Options {
     /// Whether the database is synced with every group, too. The log alone is enough: what the database lacks after a
     /// power cut is carried out again from it. Costs a second flush per group.
     pub sync_database: bool,
+    /// In which way texts are decoded and folded whose grams go into the search filter. What the filter remembers of
+    /// texts decoded another way is forgotten, for it would rule out what is found now.
+    pub folding: u16,
     /// Where the time comes from.
     pub clock: Clock,
     /// Whether a background thread reaps and compacts; tests call [`crate::Store::maintain`] instead.
@@ -37,6 +40,7 @@ impl Options {
             segment_octets: 64 << 20,
             grace: Duration::from_secs(24 * 3600),
             sync_database: false,
+            folding: 0,
             clock: Arc::new(system_clock),
             maintenance: true,
         }

@@ -239,8 +239,8 @@ impl Assembled {
             let entry = entry.map_err(OpenError::io(&incoming))?;
             disk.remove(&entry.path()).map_err(OpenError::io(entry.path()))?;
         }
-        let (number, now) = (tables.position.number, (options.clock)());
-        let filter = Filter::open(&dir, store, number, now).map_err(OpenError::io(dir.join("filter")))?;
+        let filter = Filter::open(&options, store, tables.position.number)
+            .map_err(OpenError::io(dir.join("filter")))?;
         let shared = Arc::new(Shared {
             options,
             disk,

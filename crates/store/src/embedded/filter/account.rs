@@ -54,10 +54,8 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Account {
     dir: PathBuf,
-    store: u64,
-    id: u64,
-    /// The number of the next file.
-    next: u64,
+    /// Of its next file, but for the class.
+    next: Head,
     /// Files, in the order in which they were met; one that was dropped leaves its place empty.
     parts: Vec<Option<Part>>,
     slots: Arc<Slots>,
@@ -110,9 +108,9 @@ fn remove(path: &Path) {
 
 impl Account {
     /// Reads what is there. Files that are not whole go: a cache may forget.
-    pub(super) fn load(dir: PathBuf, store: u64, id: u64) -> io::Result<Account> {
-        let mut account =
-            Account { dir, store, id, next: 1, parts: Vec::new(), slots: Arc::new(Slots::default()) };
+    pub(super) fn load(dir: PathBuf, store: u64, folding: u16, account: u64) -> io::Result<Account> {
+        let next = Head { store, folding, account, number: 1, class: 0, block: false };
+        let mut account = Account { dir, next, parts: Vec::new(), slots: Arc::new(Slots::default()) };
         let entries = match std::fs::read_dir(&account.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(account),
             entries => entries?,
@@ -127,13 +125,13 @@ impl Account {
             }
         }
         for (number, tail, class) in found {
-            let head = Head { store, account: id, number, class, block: !tail };
+            let head = Head { number, class, block: !tail, ..next };
             let last = account.parts.last().and_then(Option::as_ref);
             let has_block = last.is_some_and(|last| last.head.number == number);
             if has_block || account.take_in(head).is_err() {
                 remove(&path(&account.dir, &head));
             }
-            account.next = account.next.max(number.saturating_add(1));
+            account.next.number = account.next.number.max(number.saturating_add(1));
         }
         Ok(account)
     }
@@ -218,8 +216,8 @@ impl Account {
         if let Some(part) = open {
             return Ok(part);
         }
-        let head = Head { store: self.store, account: self.id, number: self.next, class, block: false };
-        self.next += 1;
+        let head = Head { class, ..self.next };
+        self.next.number += 1;
         let file = OpenOptions::new().write(true).create_new(true).open(path(&self.dir, &head))?;
         std::os::unix::fs::FileExt::write_all_at(&file, &head.encode(), 0)?;
         self.parts.push(Some(Part { head, filled: 0 }));

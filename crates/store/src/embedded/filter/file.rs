@@ -73,6 +73,8 @@ pub(super) fn block_len(class: u8) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) store: u64,
+    /// How its texts were decoded and folded.
+    pub(super) folding: u16,
     pub(super) account: u64,
     pub(super) number: u64,
     pub(super) class: u8,
@@ -88,6 +90,7 @@ impl Head {
         head[24..32].copy_from_slice(&self.number.to_le_bytes());
         head[32] = self.class;
         head[33] = u8::from(self.block);
+        head[34..36].copy_from_slice(&self.folding.to_le_bytes());
         let crc = crc32c::crc32c(&head[..HEAD - CRC]);
         head[HEAD - CRC..].copy_from_slice(&crc.to_le_bytes());
         head
@@ -325,12 +328,13 @@ mod tests {
 
     #[test]
     fn a_piece_fits_its_own_place_only() {
-        let head = Head { store: 1, account: 2, number: 3, class: 12, block: false };
+        let head = Head { store: 1, folding: 9, account: 2, number: 3, class: 12, block: false };
         let sealed = [b"data".as_slice(), &head.seal().of(7, b"data")].concat();
         assert!(head.seal().opens(7, &sealed));
         assert!(!head.seal().opens(8, &sealed));
         for other in [
             Head { store: 2, ..head },
+            Head { folding: 8, ..head },
             Head { account: 3, ..head },
             Head { number: 4, ..head },
             Head { class: 13, ..head },

@@ -11,6 +11,7 @@
 //!   is dropped, and its bodies are unknown again.
 //! - A body's number is used once. `filter/mark` says which store the filter belongs to and the highest number in it: a
 //!   store that has not come so far is not the one it was made for, and begins an empty one.
+//! - Every file says how its texts were decoded and folded ([`Options::folding`]); made another way, it is dropped.
 
 mod account;
 mod file;
@@ -36,7 +37,7 @@ use self::file::Columns;
 pub use self::signature::{Grams, Signature, grams};
 use super::{Shared, readers};
 use crate::tx::{Op, Tx};
-use crate::{AccountId, ReadError};
+use crate::{AccountId, Options, ReadError};
 
 /// Grams of one query that are looked at; more would hardly rule out more.
 const GRAMS_MAX: usize = 64;
@@ -91,6 +92,7 @@ struct Kept {
 pub(crate) struct Filter {
     dir: PathBuf,
     store: u64,
+    folding: u16,
     kept: Mutex<HashMap<u64, Kept>>,
     mark: Mutex<Mark>,
     /// Accounts that were removed.
@@ -102,7 +104,8 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// `number` is the last one this store gave out.
-    pub(crate) fn open(store_dir: &Path, store: u64, number: u64, now: u64) -> io::Result<Filter> {
+    pub(crate) fn open(options: &Options, store: u64, number: u64) -> io::Result<Filter> {
+        let (store_dir, now) = (&options.dir, (options.clock)());
         let dir = store_dir.join("filter");
         let mark = Mark::read(&dir.join("mark"), store).filter(|mark| mark.highest <= number);
         if mark.is_none() {
@@ -111,6 +114,7 @@ impl Filter {
         Ok(Filter {
             dir,
             store,
+            folding: options.folding,
             kept: Mutex::default(),
             mark: Mutex::new(mark.unwrap_or_default()),
             gone: Mutex::default(),
@@ -133,7 +137,7 @@ impl Filter {
 
     fn load<'a>(&self, account: u64, guard: &mut RwLockWriteGuard<'a, Option<Account>>) -> io::Result<()> {
         if guard.is_none() {
-            **guard = Some(Account::load(self.dir_of(account), self.store, account)?);
+            **guard = Some(Account::load(self.dir_of(account), self.store, self.folding, account)?);
         }
         Ok(())
     }

@@ -10,7 +10,11 @@ const STORE: u64 = 77;
 const ACCOUNT: u64 = 3;
 
 fn open(dir: &Path) -> Filter {
-    Filter::open(dir, STORE, u64::MAX, 0).unwrap()
+    open_as(dir, STORE, u64::MAX, 0)
+}
+
+fn open_as(dir: &Path, store: u64, number: u64, folding: u16) -> Filter {
+    Filter::open(&Options { folding, ..Options::new(dir) }, store, number).unwrap()
 }
 
 fn sign(text: &[u8]) -> Signature {
@@ -287,7 +291,7 @@ fn a_block_half_made_is_made_again() {
     assert_eq!(unknown(&filter, &texts), 0);
     assert_eq!(kinds(dir.path()), ["00000001-12.block"]);
     // It ended before the block was there: the last record is appended by hand.
-    let head = file::Head { store: STORE, account: ACCOUNT, number: 1, class: 12, block: false };
+    let head = file::Head { store: STORE, account: ACCOUNT, number: 1, class: 12, folding: 0, block: false };
     let mut full = nearly;
     file::put_record(head.seal(), 479, 480, &sign(b"number 480").bits, &mut full);
     std::fs::remove_file(block).unwrap();
@@ -333,24 +337,26 @@ fn large_texts_have_blocks_too() {
 }
 
 #[test]
-fn another_store_or_an_earlier_time_begins_anew() {
+fn another_store_an_earlier_time_or_other_texts_begin_anew() {
     let dir = tempfile::tempdir().unwrap();
     let texts = scene(dir.path());
     let highest = 3_000;
-    assert_eq!(unknown(&Filter::open(dir.path(), STORE, highest, 0).unwrap(), &texts), 0);
-    let look = |store, number, spoil: &dyn Fn(&Path)| {
+    assert_eq!(unknown(&open_as(dir.path(), STORE, highest, 0), &texts), 0);
+    let look = |(store, number, folding), spoil: &dyn Fn(&Path)| {
         let other = tempfile::tempdir().unwrap();
         copy(dir.path(), other.path());
         spoil(&other.path().join("filter/mark"));
-        unknown(&Filter::open(other.path(), store, number, 0).unwrap(), &texts)
+        unknown(&open_as(other.path(), store, number, folding), &texts)
     };
     let as_it_is = |_: &Path| ();
-    assert_eq!(look(STORE, highest, &as_it_is), 0);
-    assert_eq!(look(STORE + 1, highest, &as_it_is), texts.len());
-    assert_eq!(look(STORE, highest - 1, &as_it_is), texts.len());
-    assert_eq!(look(STORE, highest, &|mark| std::fs::remove_file(mark).unwrap()), texts.len());
-    assert_eq!(look(STORE, highest, &|mark| std::fs::write(mark, b"").unwrap()), texts.len());
-    assert_eq!(look(STORE, highest, &|mark| std::fs::write(mark, [0; 28]).unwrap()), texts.len());
+    let same = (STORE, highest, 0);
+    assert_eq!(look(same, &as_it_is), 0);
+    assert_eq!(look((STORE + 1, highest, 0), &as_it_is), texts.len());
+    assert_eq!(look((STORE, highest - 1, 0), &as_it_is), texts.len());
+    assert_eq!(look((STORE, highest, 1), &as_it_is), texts.len());
+    assert_eq!(look(same, &|mark| std::fs::remove_file(mark).unwrap()), texts.len());
+    assert_eq!(look(same, &|mark| std::fs::write(mark, b"").unwrap()), texts.len());
+    assert_eq!(look(same, &|mark| std::fs::write(mark, [0; 28]).unwrap()), texts.len());
 }
 
 #[test]
