@@ -15,6 +15,7 @@ pub mod header;
 pub mod mailbox;
 mod message_id;
 mod pack;
+pub mod section;
 pub mod structure;
 pub mod text;
 pub mod trace;

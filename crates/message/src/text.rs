@@ -4,7 +4,9 @@
 //! can be. Who has to know whether something was broken asks the decoder ([`transfer::Decoder::is_sound`]).
 
 pub mod charset;
+pub mod find;
 pub mod fold;
 pub mod html;
+pub mod search;
 pub mod transfer;
 pub mod words;

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::ops::Range;
+use std::convert::Infallible;
+use std::ops::{ControlFlow, Range};
 
 use packetboat_message::HeaderScan;
 use packetboat_message::card::{Builder, Card, Draft};
+use packetboat_message::section::{Octets, What, locate};
 use packetboat_message::structure::{Kind, Part, Scan, Structure};
+use packetboat_message::text::search::{Scope, searchable};
 
 fn scan(message: &[u8], size: usize) -> Structure {
     let mut scan = Scan::new();
@@ -111,4 +114,77 @@ fn cards_are_small_and_whole() {
         "half of the cards have {} octets or fewer",
         sizes[sizes.len() / 2]
     );
+}
+
+/// Every part by its number, as IMAP counts.
+fn numbered(part: &Part<'_>, is_message: bool, path: &mut Vec<u32>, found: &mut Vec<(Vec<u32>, Range<u64>)>) {
+    match part.kind {
+        Kind::Multipart => {
+            for (child, number) in part.children().zip(1..) {
+                path.push(number);
+                found.push((path.clone(), child.body.clone()));
+                match child.kind {
+                    Kind::Multipart => numbered(&child, false, path, found),
+                    Kind::Message => numbered(&child.children().next().unwrap(), true, path, found),
+                    Kind::Leaf => {}
+                }
+                path.pop();
+            }
+        }
+        _ if is_message => {
+            path.push(1);
+            found.push((path.clone(), part.body.clone()));
+            if part.kind == Kind::Message {
+                numbered(&part.children().next().unwrap(), true, path, found);
+            }
+            path.pop();
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn sections_are_the_parts() {
+    for message in packetboat_corpus::messages() {
+        let structure = scan(&message.octets, 4096);
+        let root = structure.root();
+        let mut found = Vec::new();
+        numbered(&root, true, &mut Vec::new(), &mut found);
+        assert!(!found.is_empty(), "{}", message.name);
+        let last = found.iter().map(|(path, _)| path[0]).max().unwrap();
+        for (path, body) in found {
+            let octets = locate(&root, &path, What::All).unwrap();
+            assert_eq!(octets, Octets { prefix: false, range: body }, "{} {path:?}", message.name);
+        }
+        assert_eq!(locate(&root, &[last + 1], What::All), None, "{}", message.name);
+        let [header, text] = [What::Header, What::Text].map(|what| locate(&root, &[], what).unwrap());
+        assert_eq!(header.range.end, text.range.start);
+        assert_eq!(header.len(0) + text.len(0), message.octets.len() as u64);
+    }
+}
+
+#[test]
+fn text_does_not_depend_on_pieces() {
+    for message in packetboat_corpus::messages().into_iter().filter(|message| message.octets.len() < 300_000)
+    {
+        let structure = scan(&message.octets, 4096);
+        for scope in [Scope::Text, Scope::Body] {
+            let [whole, cut] = [usize::MAX, 3].map(|size| {
+                let mut all = Vec::new();
+                let read = |range: Range<u64>, out: &mut Vec<u8>| {
+                    let octets = &message.octets[range.start as usize..range.end as usize];
+                    out.extend_from_slice(&octets[..octets.len().min(size)]);
+                    Ok::<(), Infallible>(())
+                };
+                let ended = searchable(&structure.root(), scope, b"", read, |piece| {
+                    all.extend_from_slice(piece);
+                    ControlFlow::Continue(())
+                });
+                assert!(ended.unwrap().is_continue());
+                all
+            });
+            assert!(whole == cut, "{} {scope:?}", message.name);
+            assert!(std::str::from_utf8(&whole).is_ok(), "{}", message.name);
+        }
+    }
 }

@@ -66,10 +66,11 @@ impl Charset {
         }
     }
 
-    /// Whether octets below 128 always stand for themselves, so that ASCII needs no decoding.
-    pub fn is_ascii_compatible(self) -> bool {
+    /// Whether octets below 128 always stand for themselves, whatever stood before them, except where that is the beginning
+    /// of a character that they break off.
+    pub(crate) fn keeps_ascii(self) -> bool {
         match self.0 {
-            Kind::Of(encoding) => encoding.is_ascii_compatible(),
+            Kind::Of(encoding) => encoding == UTF_8 || encoding.is_single_byte(),
             Kind::Utf7 => false,
         }
     }
@@ -255,6 +256,6 @@ mod tests {
         }
         assert_eq!(Charset::named(b"klingon"), None);
         assert_eq!(Charset::of_param(Some(b"klingon")).decode(b"ok \xe4"), "ok ä");
-        assert!(!Charset(Kind::Of(encoding_rs::UTF_16LE)).is_ascii_compatible());
+        assert!(!Charset(Kind::Of(encoding_rs::GB18030)).keeps_ascii());
     }
 }
