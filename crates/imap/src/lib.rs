@@ -4,7 +4,10 @@
 //! grammar, the states and what may be said when; what a mailbox is, which message has which number, and what a search
 //! finds, its owner knows. A command it cannot answer itself goes to the owner as a [`Request`](command::Request), and the
 //! owner says [`response`]s and in the end a [`Completion`](response::Completion).
+//!
+//! [`Client`](client::Client) is the other side: it takes a queue of requests and tells what came of them.
 
+pub mod client;
 pub mod command;
 pub mod response;
 pub mod server;

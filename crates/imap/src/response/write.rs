@@ -80,6 +80,11 @@ fn quoted(text: &[u8], escapes: usize, out: &mut BytesMut) {
     out.put_u8(b'"');
 }
 
+/// ASCII text without control characters between quotes.
+pub(crate) fn quoted_string(text: &str, out: &mut BytesMut) {
+    quoted(text.as_bytes(), text.len(), out);
+}
+
 /// Whether text may stand between quotes as it is, and how many backslashes that takes.
 fn quotable(text: &[u8], utf8: bool) -> Option<usize> {
     let mut escapes = 0;
@@ -114,6 +119,14 @@ pub(crate) fn nstring(text: Option<&[u8]>, utf8: bool, out: &mut BytesMut) {
 /// `ATOM-CHAR`, and `]`, which an `astring` may have, too.
 pub(crate) fn is_astring_char(octet: u8) -> bool {
     octet.is_ascii_graphic() && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\')
+}
+
+/// An ASCII string without line ends, without a literal: as an atom or between quotes.
+pub(crate) fn astring_in_line(text: &[u8], out: &mut BytesMut) {
+    match quotable(text, false) {
+        Some(escapes) if escapes > ESCAPES_MAX => quoted(text, escapes, out),
+        _ => astring(text, false, out),
+    }
 }
 
 /// `astring`: as an atom if it is one, else as a string. What looks like NIL is quoted.
