@@ -72,6 +72,8 @@ pub enum Code {
     ClientBug,
     /// CLOSED
     Closed,
+    /// COMPRESSIONACTIVE (RFC 4978)
+    CompressionActive,
     /// CONTACTADMIN
     ContactAdmin,
     /// EXPUNGEISSUED
@@ -249,6 +251,7 @@ impl Code {
             Code::Cannot => "CANNOT",
             Code::ClientBug => "CLIENTBUG",
             Code::Closed => "CLOSED",
+            Code::CompressionActive => "COMPRESSIONACTIVE",
             Code::ContactAdmin => "CONTACTADMIN",
             Code::ExpungeIssued => "EXPUNGEISSUED",
             Code::HighestModSeq(_) => "HIGHESTMODSEQ",

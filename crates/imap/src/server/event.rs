@@ -4,8 +4,8 @@ use bytes::Bytes;
 use packetboat_wire::Secret;
 use packetboat_wire::sasl::ScramHash;
 
-use crate::command::Request;
-use crate::value::{Flag, MailboxName, Target};
+use crate::command::{Append, Request};
+use crate::value::Flag;
 
 /// All but [`AppendAborted`](Event::AppendAborted) and [`Ended`](Event::Ended) are questions.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,15 +47,6 @@ pub enum Event {
     AppendAborted,
     /// The session is over, by LOGOUT or otherwise; it closes.
     Ended,
-}
-
-/// APPEND, or REPLACE (RFC 8508).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Append {
-    /// To where.
-    pub mailbox: MailboxName,
-    /// REPLACE: this one message of the selected mailbox goes when the new one is there.
-    pub replaces: Option<Target>,
 }
 
 /// How a client says who it is.

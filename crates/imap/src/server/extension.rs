@@ -81,6 +81,28 @@ pub enum Extension {
 #[error("not an extension of IMAP that can be switched off")]
 pub struct UnknownExtension;
 
+/// A set of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Extensions(u64);
+
+impl Extensions {
+    pub(super) fn of(extensions: &[Extension]) -> Extensions {
+        let mut set = Extensions::default();
+        set.add(extensions);
+        set
+    }
+
+    pub(super) fn add(&mut self, extensions: &[Extension]) {
+        for extension in extensions {
+            self.0 |= 1 << *extension as u64;
+        }
+    }
+
+    pub(super) fn contains(self, extension: Extension) -> bool {
+        self.0 >> extension as u64 & 1 == 1
+    }
+}
+
 impl Extension {
     /// All of them, with their names.
     pub const ALL: &'static [(Extension, &'static str)] = &[

@@ -6,6 +6,7 @@ mod set;
 mod utf7;
 
 pub use flag::{Flag, InvalidFlag, SystemFlags};
+pub(crate) use name::decode_text;
 pub use name::{MailboxName, NameError};
 pub use set::{Bound, Messages, NumberSet, SetError, Target};
 
