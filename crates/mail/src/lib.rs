@@ -13,7 +13,7 @@ mod route;
 
 pub use id::MessageTag;
 pub use intake::{Accepted, Intake, Outcome, Recipient};
-pub use maildrop::{Maildrop, MaildropError, UniqueId};
+pub use maildrop::{Maildrop, MaildropError, Reading, UniqueId};
 pub use office::{Identity, Limits, Origin, PostOffice, Role};
 pub use refusal::Refusal;
 pub use route::{Addressee, Destination, route};

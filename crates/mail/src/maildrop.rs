@@ -9,6 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use packetboat_message::surrogate::Surrogate;
+use packetboat_message::trace::came_with_utf8;
 use packetboat_store::{
     AccountId, MailboxId, MessageReader, MessageRow, Op, Store, Tx, TxError, Uid, UidValidity,
 };
@@ -16,6 +19,9 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::PostOffice;
+
+/// Octets of a message read at a time.
+const PIECE: usize = 64 * 1024;
 
 /// Rows read at a time.
 const PAGE: usize = 256;
@@ -157,19 +163,20 @@ impl Maildrop {
     }
 
     /// Opens a message for reading. `None` when somebody else has removed it since the maildrop was opened.
-    pub async fn open(&mut self, index: usize) -> Result<Option<MessageReader>, MaildropError> {
+    ///
+    /// Whoever does not know `utf8` headers gets the surrogate of a message that came as internationalised mail
+    /// (RFC 6856 section 2.1). Any other message goes out as it came in, whatever octets its header holds: mail
+    /// programs have guessed at those for longer than there is SMTPUTF8.
+    pub async fn open(&mut self, index: usize, utf8: bool) -> Result<Option<Reading>, MaildropError> {
         let Some(Listed { uid, .. }) = self.messages.get(index).copied() else { return Ok(None) };
         if self.page.binary_search_by_key(&uid, |row| row.uid).is_err() {
             let before = Uid(uid.0.saturating_sub(1));
             self.page = self.store.messages(self.mailbox, Some(before), PAGE).await.map_err(unavailable)?;
         }
-        match self.page.binary_search_by_key(&uid, |row| row.uid) {
-            Ok(place) => match self.page.get(place) {
-                Some(row) => Ok(Some(self.store.open_message(row).await.map_err(unavailable)?)),
-                None => Ok(None),
-            },
-            Err(_) => Ok(None),
-        }
+        let Ok(place) = self.page.binary_search_by_key(&uid, |row| row.uid) else { return Ok(None) };
+        let Some(row) = self.page.get(place) else { return Ok(None) };
+        let message = self.store.open_message(row).await.map_err(unavailable)?;
+        Ok(Some(Reading { message, offset: 0, ascii_only: !utf8, surrogate: None }))
     }
 
     /// Removes messages, all or none, durably: the UPDATE state of RFC 1939 section 6.
@@ -185,6 +192,41 @@ impl Maildrop {
             Err(TxError::Gone(_)) => Ok(()),
             Err(error) => Err(unavailable(error)),
         }
+    }
+}
+
+/// A message that is being read from its beginning to its end.
+#[derive(Debug)]
+pub struct Reading {
+    message: MessageReader,
+    offset: u64,
+    ascii_only: bool,
+    surrogate: Option<Box<Surrogate>>,
+}
+
+impl Reading {
+    /// The next piece; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, MaildropError> {
+        while self.offset < self.message.len() {
+            let piece = self.message.read(self.offset, PIECE).await.map_err(unavailable)?;
+            if piece.is_empty() {
+                return Err(unavailable("the message is shorter than it should be"));
+            }
+            // What we put before a message stands whole in the first piece.
+            if self.offset == 0 && self.ascii_only && came_with_utf8(&piece) {
+                self.surrogate = Some(Box::default());
+            }
+            self.offset += piece.len() as u64;
+            let piece = match &mut self.surrogate {
+                Some(surrogate) => surrogate.push(piece),
+                None => piece,
+            };
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+        }
+        let rest = self.surrogate.take().map(|mut surrogate| surrogate.finish());
+        Ok(rest.filter(|rest| !rest.is_empty()))
     }
 }
 

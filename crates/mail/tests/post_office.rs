@@ -81,12 +81,16 @@ impl Town {
 }
 
 async fn text_of(maildrop: &mut Maildrop, index: usize) -> String {
-    let message = maildrop.open(index).await.unwrap().unwrap();
+    String::from_utf8(octets_of(maildrop, index, true).await).unwrap()
+}
+
+async fn octets_of(maildrop: &mut Maildrop, index: usize, utf8: bool) -> Vec<u8> {
+    let mut message = maildrop.open(index, utf8).await.unwrap().unwrap();
     let mut text = Vec::new();
-    while (text.len() as u64) < message.len() {
-        text.extend_from_slice(&message.read(text.len() as u64, 17).await.unwrap());
+    while let Some(piece) = message.next().await.unwrap() {
+        text.extend_from_slice(&piece);
     }
-    String::from_utf8(text).unwrap()
+    text
 }
 
 #[tokio::test]
@@ -245,7 +249,7 @@ async fn a_maildrop_is_a_locked_snapshot_from_which_quit_removes_all_or_none() {
     let again: Vec<String> = (0..3).map(|index| second.unique_id(index).unwrap().to_string()).collect();
     assert_eq!(ids, again);
     second.remove(&[0, 2]).await.unwrap();
-    assert!(second.open(2).await.unwrap().is_none(), "gone for this session too");
+    assert!(second.open(2, true).await.unwrap().is_none(), "gone for this session too");
     drop(second);
 
     let mut third = town.drop_of(town.alice).await;
@@ -265,4 +269,37 @@ async fn a_maildrop_may_be_opened_again_when_its_delay_is_over() {
     assert!(open(0).await.is_ok());
     assert!(matches!(open(59).await, Err(MaildropError::TooSoon)));
     assert!(open(60).await.is_ok(), "a refused try does not count");
+}
+
+#[tokio::test]
+async fn only_internationalised_mail_has_a_surrogate() {
+    let town = town().await;
+    let letter = "From: Zoë <zoë@elsewhere.test>\r\nSubject: Grüße\r\n\r\nschön\r\n";
+    let mut origin = origin(Role::Exchange);
+    origin.with.utf8 = true;
+    let mut intake = town.office.begin(origin, Some(address("zoë@elsewhere.test")), 0, now(), 8).unwrap();
+    intake.recipient(to("alice@example.org")).await.unwrap();
+    intake.open_body();
+    intake.write(Bytes::from(letter)).await.unwrap();
+    intake.commit().await.unwrap();
+    // The same octets from a program that never asked whether they may be sent.
+    town.deliver(Role::Exchange, &["alice@example.org"], letter).await.unwrap();
+
+    let mut maildrop = town.drop_of(town.alice).await;
+    let told = octets_of(&mut maildrop, 0, true).await;
+    assert!(told.starts_with("Return-Path: <zoë@elsewhere.test>".as_bytes()));
+    assert!(told.ends_with(letter.as_bytes()));
+    let surrogate = String::from_utf8(octets_of(&mut maildrop, 0, false).await).unwrap();
+    let (header, body) = surrogate.split_once("\r\n\r\n").unwrap();
+    assert!(header.is_ascii(), "{header}");
+    assert!(header.contains("Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?="), "{header}");
+    assert!(header.contains("<invalid@internationalized-address.invalid>"), "{header}");
+    assert!(!header.contains("Return-Path"), "{header}");
+    assert_eq!(body, "schön\r\n");
+    for utf8 in [true, false] {
+        assert!(
+            octets_of(&mut maildrop, 1, utf8).await.ends_with(letter.as_bytes()),
+            "legacy stays as it is"
+        );
+    }
 }

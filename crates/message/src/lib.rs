@@ -17,6 +17,7 @@ mod message_id;
 mod pack;
 pub mod section;
 pub mod structure;
+pub mod surrogate;
 pub mod text;
 pub mod trace;
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Zoned;
 
+use crate::fields::fields;
 use crate::{Address, Domain, date};
 
 /// Lines are folded before they get longer than this (RFC 5322 section 2.1.1).
@@ -89,6 +90,18 @@ impl With {
         };
         row[usize::from(self.tls) + 2 * usize::from(self.authenticated)]
     }
+}
+
+/// Whether the topmost `Received` field of a header, or of the beginning of one, says that the message came as
+/// internationalised mail (RFC 6531 section 4.3).
+pub fn came_with_utf8(header: &[u8]) -> bool {
+    let received = fields(header).find(|field| field.is("Received"));
+    received.is_some_and(|field| {
+        let text = field.text();
+        let mut words = text.split_ascii_whitespace();
+        let with = words.find(|word| word.eq_ignore_ascii_case("with")).and_then(|_| words.next());
+        with.and_then(|with| with.get(..4)).is_some_and(|start| start.eq_ignore_ascii_case("UTF8"))
+    })
 }
 
 impl Received<'_> {
@@ -261,6 +274,26 @@ mod tests {
         );
         let born_here = Received { helo: None, client: None, ..received(&by, &at) }.to_field();
         assert!(born_here.starts_with("Received: by mx.example with ESMTP\r\n\tid"), "{born_here}");
+    }
+
+    #[test]
+    fn the_topmost_hop_tells_of_internationalised_mail() {
+        let by = Domain::parse("x.example").unwrap();
+        let at = "2026-11-21T09:34:45+01:00[+01:00]".parse().unwrap();
+        let field =
+            |utf8| Received { with: With { utf8, tls: true, ..ESMTP }, ..received(&by, &at) }.to_field();
+        let (old, new) = (field(false), field(true));
+        for (header, expected) in [
+            (format!("Return-Path: <ü@x>\r\n{new}Subject: x\r\n\r\n"), true),
+            (format!("{old}{new}\r\n"), false),
+            ("Received: with lmtp".to_owned(), false),
+            ("received: by x\r\n\twith utf8smtpsa id 1".to_owned(), true),
+            ("Received: with".to_owned(), false),
+            ("Subject: with UTF8SMTP\r\n\r\nReceived: with UTF8SMTP".to_owned(), true),
+            (String::new(), false),
+        ] {
+            assert_eq!(came_with_utf8(header.as_bytes()), expected, "{header}");
+        }
     }
 
     #[test]

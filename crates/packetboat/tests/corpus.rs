@@ -169,3 +169,53 @@ fn the_corpus_comes_out_as_it_went_in() {
         assert_eq!(fields, 3, "{}: {trace}", message.name);
     }
 }
+
+/// What the newest message looks like to a client that has, or has not, asked for UTF-8 mode.
+fn newest_of_alice(demo: &Demo, utf8: bool) -> String {
+    let mut pop3 = Peer::connect(demo.at("pop3"));
+    pop3.line();
+    let mode = if utf8 { "UTF8" } else { "CAPA" };
+    for command in [mode, "USER alice@demo.test", "PASS demo"] {
+        pop3.send(format!("{command}\r\n").as_bytes());
+        assert!(pop3.line().starts_with(b"+OK"), "{command}");
+        while command == "CAPA" && pop3.line() != b".\r\n" {}
+    }
+    pop3.send(b"STAT\r\n");
+    let stat = String::from_utf8(pop3.line()).unwrap();
+    let newest = stat.split(' ').nth(1).unwrap().parse().unwrap();
+    let text = String::from_utf8(pop3.retrieve(newest)).unwrap();
+    pop3.send(b"QUIT\r\n");
+    pop3.line();
+    text
+}
+
+#[test]
+fn internationalised_mail_is_shown_in_ascii_to_who_did_not_ask_for_more() {
+    let demo = Demo::start();
+    let letter = "From: Zoë <zoë@bücher.test>\r\nSubject: Grüße\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\nContent-Disposition: attachment; filename=\"é.txt\"\r\n\r\nschön\r\n--b--\r\n";
+    for (extension, has_surrogate) in [(" SMTPUTF8 BODY=8BITMIME", true), (" BODY=8BITMIME", false)] {
+        let mut smtp = Peer::connect(demo.at("smtp"));
+        smtp.reply();
+        smtp.command("EHLO corpus.test", "250");
+        let sender = if has_surrogate { "zoë@bücher.test" } else { "zoe@corpus.test" };
+        smtp.command(&format!("MAIL FROM:<{sender}>{extension}"), "250");
+        smtp.command("RCPT TO:<alice@demo.test>", "250");
+        smtp.command("DATA", "354");
+        smtp.send(letter.as_bytes());
+        smtp.command(".", "250");
+        smtp.command("QUIT", "221");
+
+        assert!(newest_of_alice(&demo, true).ends_with(letter));
+        let shown = newest_of_alice(&demo, false);
+        if has_surrogate {
+            let rest = shown.replace("schön", "");
+            assert!(rest.is_ascii(), "{shown}");
+            assert!(shown.contains("<invalid@internationalized-address.invalid>"), "{shown}");
+            assert!(shown.contains("filename*=utf-8''%C3%A9.txt"), "{shown}");
+            assert!(shown.ends_with("\r\n\r\nschön\r\n--b--\r\n"), "{shown}");
+        } else {
+            assert!(shown.ends_with(letter), "{shown}");
+        }
+    }
+}

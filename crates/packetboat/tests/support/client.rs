@@ -32,6 +32,8 @@ impl Pop3 {
     pub fn login(at: SocketAddr, login: &str) -> Pop3 {
         let mut pop3 = Pop3 { stream: connect(at) };
         pop3.expect_ok("greeting");
+        // Messages are looked at as they are stored.
+        pop3.command("UTF8");
         pop3.command(&format!("USER {login}"));
         pop3.command("PASS demo");
         pop3

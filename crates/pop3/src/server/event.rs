@@ -41,9 +41,9 @@ pub enum Event {
         index: usize,
         /// How much of it.
         part: Part,
-        /// Whether the client has asked for UTF-8 mode: without it, a message with UTF-8 in its header may be refused
-        /// with [`NoBody::NeedsUtf8`](super::NoBody::NeedsUtf8). It may as well be sent as it is, against RFC 6856
-        /// section 2.1 but as clients are used to; surrogates (RFC 6855 section 7) are not made.
+        /// Whether the client has asked for UTF-8 mode. Without it, an internationalised message is refused with
+        /// [`NoBody::NeedsUtf8`](super::NoBody::NeedsUtf8), or a surrogate takes its place (RFC 6856 section 2.1). The
+        /// surrogate may be longer or shorter than LIST says.
         utf8: bool,
     },
     /// The client takes more of the message. Answer by [`body_chunk`](super::Server::body_chunk),

@@ -24,6 +24,8 @@ const ACCOUNTS: [(&str, &str); 3] = [("mrose", "tanstaaf"), ("alice", "two words
 #[derive(Debug, Clone)]
 pub struct PostOffice {
     pub messages: Vec<Bytes>,
+    /// What a client without UTF-8 mode gets instead of any message.
+    pub surrogate: Option<Bytes>,
     /// Octets of each piece a message is read in.
     pub chunk: usize,
     pub login: Option<Refusal>,
@@ -44,6 +46,7 @@ impl PostOffice {
     pub fn with(messages: impl IntoIterator<Item = impl AsRef<[u8]>>) -> PostOffice {
         PostOffice {
             messages: messages.into_iter().map(|message| Bytes::copy_from_slice(message.as_ref())).collect(),
+            surrogate: None,
             chunk: 4096,
             login: None,
             open: None,
@@ -100,8 +103,9 @@ impl PostOffice {
             Event::UniqueIds { first, count } => {
                 session.unique_ids((first..first + count).map(|index| format!("uid:{:04}", index + 1)));
             }
-            Event::Retrieve { index, .. } => {
-                let message = self.messages[index].clone();
+            Event::Retrieve { index, utf8, .. } => {
+                let surrogate = self.surrogate.clone().filter(|_| !utf8);
+                let message = surrogate.unwrap_or_else(|| self.messages[index].clone());
                 self.reading.clear();
                 self.read = 0;
                 match self.no_body {
@@ -175,7 +179,7 @@ pub fn rfc_1939() -> Vec<Vec<u8>> {
 /// |---|---|
 /// | `stls` `plaintext` `apop` `strict` `implicit-tls` | `yes` |
 /// | `mechanisms` | names |
-/// | `maildrop` | `rfc1939` (unless told otherwise), `empty`, `shapes`, `many` |
+/// | `maildrop` | `rfc1939` (unless told otherwise), `empty`, `shapes`, `many`, `international` |
 /// | `chunk` | octets |
 /// | `login` `open` | why it is refused |
 /// | `commit` `unique-ids` | `fail` |
@@ -209,8 +213,13 @@ pub fn from_settings(script: &Script) -> (Server, PostOffice) {
         "empty" => PostOffice::with(Vec::<Vec<u8>>::new()),
         "shapes" => PostOffice::with(shapes()),
         "many" => PostOffice::with((0..3000).map(|index| format!("Subject: {index}\r\n\r\n"))),
+        "international" => PostOffice::with(["Subject: Grüße\r\n\r\nschön\r\n"]),
         other => panic!("no maildrop {other}"),
     };
+    if script.setting("maildrop") == Some("international") {
+        let surrogate = "Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n\r\nschön\r\n";
+        office.surrogate = Some(Bytes::from_static(surrogate.as_bytes()));
+    }
     if let Some(chunk) = script.setting("chunk") {
         office.chunk = chunk.parse().unwrap();
     }

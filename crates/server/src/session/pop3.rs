@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use packetboat_account::{Denied, Identity, Service};
-use packetboat_mail::{Maildrop, MaildropError, UniqueId};
+use packetboat_mail::{Maildrop, MaildropError, Reading, UniqueId};
 use packetboat_pop3::apop;
 use packetboat_pop3::server::{Abandonment, Config, Event, NoBody, Refusal, Server};
-use packetboat_store::MessageReader;
 use packetboat_wire::{Secret, constant_time_eq};
 
 use super::login::Login;
@@ -18,9 +17,6 @@ use crate::drive::{Handler, Link, Stop, Summary, drive};
 use crate::limits;
 use crate::listen::{self, Peer};
 use crate::metrics::{Metrics, ServiceLabel};
-
-/// Octets of a message handed to the session at a time.
-const PIECE: usize = 64 * 1024;
 
 /// POP3, as listeners know it.
 #[derive(Debug)]
@@ -71,12 +67,6 @@ struct Pop3 {
     identity: Option<Identity>,
     maildrop: Option<Box<Maildrop>>,
     reading: Option<Reading>,
-}
-
-#[derive(Debug)]
-struct Reading {
-    message: MessageReader,
-    offset: u64,
 }
 
 impl Pop3 {
@@ -142,12 +132,12 @@ impl Pop3 {
         }
     }
 
-    async fn retrieve(&mut self, session: &mut Server, index: usize) {
+    async fn retrieve(&mut self, session: &mut Server, index: usize, utf8: bool) {
         self.reading = None;
         let Some(maildrop) = &mut self.maildrop else { return session.no_body(NoBody::Temporary) };
-        match maildrop.open(index).await {
-            Ok(Some(message)) => {
-                self.reading = Some(Reading { message, offset: 0 });
+        match maildrop.open(index, utf8).await {
+            Ok(Some(reading)) => {
+                self.reading = Some(reading);
                 session.begin_body();
             }
             Ok(None) => session.no_body(NoBody::Missing),
@@ -160,17 +150,13 @@ impl Pop3 {
 
     async fn more_body(&mut self, session: &mut Server) {
         let Some(reading) = &mut self.reading else { return session.body_failed() };
-        if reading.offset >= reading.message.len() {
-            self.reading = None;
-            let service = self.peer.service;
-            self.metrics.retrieved.get_or_create(&ServiceLabel { service }).inc();
-            return session.body_end();
-        }
-        match reading.message.read(reading.offset, PIECE).await {
-            Ok(piece) if piece.is_empty() => session.body_failed(),
-            Ok(piece) => {
-                reading.offset += piece.len() as u64;
-                session.body_chunk(piece);
+        match reading.next().await {
+            Ok(Some(piece)) => session.body_chunk(piece),
+            Ok(None) => {
+                self.reading = None;
+                let service = self.peer.service;
+                self.metrics.retrieved.get_or_create(&ServiceLabel { service }).inc();
+                session.body_end();
             }
             Err(error) => {
                 tracing::error!(connection = self.peer.id, %error, "a message could not be read");
@@ -216,7 +202,7 @@ impl Handler<Server> for Pop3 {
             },
             Event::OpenMaildrop => self.open_maildrop(session).await,
             Event::UniqueIds { first, count } => self.unique_ids(session, first, count),
-            Event::Retrieve { index, .. } => self.retrieve(session, index).await,
+            Event::Retrieve { index, utf8, .. } => self.retrieve(session, index, utf8).await,
             Event::MoreBody => self.more_body(session).await,
             Event::Commit { deletions } => self.commit(session, deletions.iter().collect()).await,
             Event::Abandoned { cause } => self.abandon(cause),
