@@ -145,6 +145,8 @@ fn facts(stream: &TlsStream<Socket>, host: &str) -> TlsFacts {
     {
         bindings.push(ChannelBinding::TlsExporter(data.to_vec()));
     }
+    let certificate = tls.peer_certificates().and_then(|chain| chain.first());
+    bindings.extend(certificate.and_then(|certificate| ChannelBinding::end_point(certificate)));
     TlsFacts {
         version: tls.protocol_version().and_then(|version| version.as_str()).map_or("TLS", shown_version),
         cipher: tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown"),

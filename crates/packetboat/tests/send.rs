@@ -119,6 +119,55 @@ fn a_letter_is_submitted_with_tls_and_login_and_arrives() {
     }
 }
 
+/// Stands before a server with its certificate and key, and speaks TLS 1.2 to both sides: arguments are certificate, key
+/// and port. Says its own port.
+const ONLY_TLS_1_2: &str = r#"
+import socket, ssl, sys, threading
+certificate, key, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+inside = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+inside.check_hostname, inside.verify_mode = False, ssl.CERT_NONE
+outside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+outside.load_cert_chain(certificate, key)
+for context in inside, outside:
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+client = outside.wrap_socket(listener.accept()[0], server_side=True)
+server = inside.wrap_socket(socket.create_connection(("127.0.0.1", port)))
+assert client.version() == server.version() == "TLSv1.2"
+def pump(source, sink):
+    while data := source.recv(65536):
+        sink.sendall(data)
+threading.Thread(target=pump, args=(server, client), daemon=True).start()
+pump(client, server)
+"#;
+
+#[test]
+fn under_tls_1_2_the_login_is_bound_to_the_certificate() {
+    let demo = Demo::start();
+    let file = |name: &str| demo.dir().join(name).to_str().unwrap().to_owned();
+    let port = demo.port("submissions").to_string();
+    let mut between = Command::new("python3")
+        .args(["-c", ONLY_TLS_1_2, &file("cert.pem"), &file("key.pem"), &port])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    io::BufRead::read_line(&mut io::BufReader::new(between.stdout.take().unwrap()), &mut line).unwrap();
+    let server = format!("localhost:{}", line.trim());
+    let mut arguments =
+        vec!["--server", &server, "--tls", "implicit", "--ca", demo.ca(), "-u", "alice@demo.test"];
+    arguments.extend(["--to", "bob@demo.test", "-s", "x", "--json"]);
+    let run = send(&arguments, b"hello\n");
+    between.kill().unwrap();
+    between.wait().unwrap();
+    assert_eq!(run.code, 0, "{run:?}");
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["server"]["tls"]["version"], "TLSv1.2", "{report}");
+    assert_eq!(report["server"]["login"]["mechanism"], "SCRAM-SHA-256-PLUS", "{report}");
+    assert!(only_message(&demo, "bob@demo.test").contains("TLSv1.2"));
+}
+
 #[test]
 fn ready_messages_arrive_as_they_are() {
     let demo = Demo::start();

@@ -12,6 +12,7 @@
 //! base64 all of them use is here.
 
 mod client;
+mod end_point;
 mod scram;
 mod server;
 

@@ -5,13 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use packetboat_wire::TlsFacts;
+use packetboat_wire::{ChannelBinding, TlsFacts};
 use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{ClientConfig, ClientConnection, Connection};
 use tokio::io::ReadBuf;
 
-use super::facts::{end_point, facts};
+use super::facts::facts;
 use super::{Certificates, Identity};
 use crate::conn::{Conn, PollWriter, Socket, poll_write_tls, with_read_buffer};
 
@@ -56,7 +56,8 @@ pub(crate) async fn connect(
     let shown = name.to_str().into_owned();
     let mut tls = Connection::from(ClientConnection::new(config, name).map_err(invalid)?);
     poll_fn(|cx| poll_complete(conn.socket(), &mut tls, cx)).await?;
-    let end_point = tls.peer_certificates().and_then(<[_]>::first).and_then(end_point);
+    let end_point = tls.peer_certificates().and_then(<[_]>::first);
+    let end_point = end_point.and_then(|certificate| ChannelBinding::end_point(certificate));
     let facts = facts(&tls, Some(shown), end_point);
     conn.set_tls(tls);
     Ok(facts)

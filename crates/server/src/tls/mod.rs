@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use packetboat_wire::ChannelBinding;
 use parking_lot::{Mutex, RwLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -91,7 +92,7 @@ struct ConfigParts {
 /// Everything needed to be one server: what rustls calls a config, and what SCRAM-PLUS binds to.
 pub(crate) struct Identity {
     pub(crate) config: Arc<ServerConfig>,
-    pub(crate) end_point: Option<Vec<u8>>,
+    pub(crate) end_point: Option<ChannelBinding>,
     key: Arc<CertifiedKey>,
     not_after: i64,
     names: Vec<String>,
@@ -241,7 +242,13 @@ impl Identity {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&settings.tickets);
         config.send_tls13_tickets = 1;
-        Ok(Identity { config: Arc::new(config), end_point: facts::end_point(&leaf), key, not_after, names })
+        Ok(Identity {
+            config: Arc::new(config),
+            end_point: ChannelBinding::end_point(&leaf),
+            key,
+            not_after,
+            names,
+        })
     }
 }
 
