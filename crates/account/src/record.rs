@@ -78,9 +78,8 @@ pub enum Service {
 }
 
 impl Service {
-    /// All of them.
-    pub const ALL: [Service; 5] =
-        [Service::Submission, Service::Pop3, Service::Imap, Service::Web, Service::Files];
+    /// Those a credential can be limited to now; the others have their names reserved.
+    pub const OFFERED: [Service; 3] = [Service::Submission, Service::Pop3, Service::Imap];
 
     /// Its name in settings, commands and logs.
     pub fn name(self) -> &'static str {
@@ -102,13 +101,13 @@ impl std::fmt::Display for Service {
 
 /// There is no such service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no service is called '{0}'; there are submission, pop3, imap, web and files")]
+#[error("no service is called '{0}'; there are submission, pop3 and imap")]
 pub struct UnknownService(String);
 
 impl std::str::FromStr for Service {
     type Err = UnknownService;
     fn from_str(text: &str) -> Result<Service, UnknownService> {
-        Service::ALL
+        Service::OFFERED
             .into_iter()
             .find(|service| service.name() == text)
             .ok_or_else(|| UnknownService(text.to_owned()))

@@ -150,7 +150,7 @@ enum AppPasswordCommand {
         account: String,
         /// What it is for, such as 'phone'
         name: String,
-        /// Good for these only, with commas between: submission, pop3, imap, web, files
+        /// Good for these only, with commas between: submission, pop3, imap
         #[arg(long = "for", value_name = "SERVICES", value_delimiter = ',')]
         services: Vec<Service>,
     },

@@ -28,7 +28,8 @@ pub(crate) struct SendArgs {
     /// How the connection is protected [default: auto]
     #[arg(long, value_enum, help_heading = "Server", hide_default_value = true)]
     tls: Option<Tls>,
-    /// Believe only certificates signed by the authorities in this PEM file
+    /// Believe only certificates signed by the authorities in this PEM file [default: this system's; on this machine
+    /// (localhost, 127.0.0.1, ::1, a socket) any certificate is believed unless this is given]
     #[arg(long, value_name = "FILE", help_heading = "Server", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
     /// Believe any certificate: what is sent is encrypted, but nobody knows for whom
