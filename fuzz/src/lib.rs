@@ -10,6 +10,7 @@ pub mod message;
 pub mod pop3;
 pub mod session;
 pub mod smtp;
+pub mod store;
 pub mod wire;
 
 /// A target: octets in, a panic if something is wrong.
@@ -18,6 +19,7 @@ pub type Target = fn(&[u8]);
 /// Every target by its name, which is that of its file in `fuzz_targets/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", message::address),
+    ("certificate", wire::certificate),
     ("compose", message::compose),
     ("date", message::date),
     ("dot_read", wire::dot_read),
@@ -33,6 +35,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_client", smtp::client),
     ("smtp_command", smtp::command),
     ("smtp_server", smtp::server),
+    ("store_records", store::records),
+    ("surrogate", message::surrogate),
 ];
 
 /// Makes a target of a function of this crate.

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use packetboat_message::compose::Letter;
+use packetboat_message::surrogate::Surrogate;
 use packetboat_message::trace::{Client, Protocol, Received, With};
-use packetboat_message::{Address, Domain, Field, HeaderScan, Mailbox, date};
+use packetboat_message::{Address, Domain, Field, HeaderEnd, HeaderScan, Mailbox, date};
 
 use crate::{bit, parameters, pieces};
 
@@ -143,5 +145,32 @@ fn lines_are_sound(octets: &[u8]) {
     for line in octets.split_inclusive(|&octet| octet == b'\n') {
         let line = line.strip_suffix(b"\r\n").expect("a bare line feed");
         assert!(!line.contains(&b'\r') && line.len() <= 998, "{} octets", line.len());
+    }
+}
+
+/// A surrogate does not depend on how the message arrives, and its header is ASCII; an ASCII message stays as it is.
+pub fn surrogate(data: &[u8]) {
+    let ([how], message) = parameters(data);
+    let read = |how| {
+        let mut surrogate = Surrogate::new();
+        let mut out = Vec::new();
+        for piece in pieces(message, how) {
+            out.extend_from_slice(&surrogate.push(Bytes::copy_from_slice(piece)));
+        }
+        out.extend_from_slice(&surrogate.finish());
+        out
+    };
+    let whole = read(0);
+    assert_eq!(whole, read(how));
+    if message.is_ascii() {
+        assert_eq!(whole, message);
+    }
+    let mut header = HeaderScan::new();
+    header.push(message);
+    if header.finish() == HeaderEnd::EmptyLine {
+        let mut scan = HeaderScan::new();
+        scan.push(&whole);
+        scan.finish();
+        assert!(whole.iter().take(scan.len() as usize).all(u8::is_ascii));
     }
 }

@@ -252,3 +252,10 @@ pub fn sasl_client(data: &[u8]) {
         assert!(client.success().is_err(), "believes a server without a signature");
     }
 }
+
+/// A certificate, which comes from whoever is at the other end, gives a binding or none.
+pub fn certificate(data: &[u8]) {
+    if let Some(ChannelBinding::TlsServerEndPoint(hash)) = ChannelBinding::end_point(data) {
+        assert!(matches!(hash.len(), 32 | 48 | 64));
+    }
+}

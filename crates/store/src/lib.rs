@@ -20,6 +20,12 @@ mod rows;
 mod transfer;
 mod tx;
 
+/// For the fuzz targets alone.
+#[doc(hidden)]
+pub mod fuzz {
+    pub use crate::embedded::fuzz::records;
+}
+
 pub use backup::Copied;
 pub use check::{Check, Outcome, Report};
 pub use embedded::body::NewBody;

@@ -18,6 +18,7 @@ mod codec;
 pub(crate) mod disk;
 mod effect;
 pub(crate) mod filter;
+pub(crate) mod fuzz;
 mod journal;
 pub(crate) mod keywords;
 mod limits;
