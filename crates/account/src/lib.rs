@@ -7,6 +7,7 @@
 //! It knows no protocol, no mail and no files. What other rooms keep for an account lies under
 //! [`account_data`] and goes when the account goes.
 
+mod access;
 mod bounded;
 pub mod credential;
 mod directory;
@@ -17,7 +18,10 @@ mod random;
 mod record;
 pub mod throttle;
 
-pub use credential::{Attempt, Authenticator, AuthenticatorOptions, Denied, Identity, NewPassword, Reason};
+pub use access::Access;
+pub use credential::{
+    Attempt, Authenticator, AuthenticatorOptions, Denied, Identity, NewPassword, Proof, Reason,
+};
 pub use directory::{ADDRESSES_MAX, Directory, DirectoryOptions, FIRST_MAILBOXES, Found, NewAccount};
 pub use error::DirectoryError;
 pub use key::account_data;

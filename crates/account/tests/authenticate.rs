@@ -11,7 +11,7 @@ use packetboat_account::credential::{Argon2Cost, HashingRules, ScramAttempt};
 use packetboat_account::throttle::ThrottleRules;
 use packetboat_account::{
     Attempt, Authenticator, AuthenticatorOptions, Denied, Directory, DirectoryError, DirectoryOptions,
-    Identity, NewAccount, NewPassword, Reason, Service,
+    Identity, NewAccount, NewPassword, Proof, Reason, Service,
 };
 use packetboat_wire::Secret;
 use packetboat_wire::sasl::{ScramHash, ScramKeys};
@@ -51,7 +51,7 @@ async fn a_password_is_right_or_wrong() {
     let authenticator = authenticator(options()).await;
     let identity = log_in(&authenticator, ALICE, "correct horse").await.unwrap();
     assert_eq!(identity.login, address(ALICE));
-    assert_eq!(identity.app_password, None);
+    assert_eq!(identity.proof, Proof::Password);
     assert_eq!(log_in(&authenticator, "Alice", "correct horse").await.unwrap(), identity);
     assert_eq!(log_in(&authenticator, ALICE, "correct house").await, because(Reason::WrongCredentials));
     assert_eq!(log_in(&authenticator, ALICE, "").await, because(Reason::WrongCredentials));
@@ -206,7 +206,7 @@ async fn app_passwords_are_made_limited_listed_and_revoked() {
         directory.add_app_password(account, "printer", Some([Service::Submission].into())).await.unwrap();
     let before = directory.hashes_computed();
     let identity = log_in(&authenticator, ALICE, phone.expose()).await.unwrap();
-    assert_eq!((identity.account, identity.app_password.as_deref()), (account, Some("phone")));
+    assert_eq!((identity.account, identity.proof), (account, Proof::AppPassword("phone".into())));
     assert_eq!(log_in(&authenticator, ALICE, sender.expose()).await, because(Reason::NotForService));
     let identity =
         authenticator.password(from("192.0.2.1", Service::Submission), ALICE, &sender).await.unwrap();
@@ -247,8 +247,8 @@ async fn scram_works_with_the_password_and_with_app_passwords() {
     directory.set_password(account, NewPassword::Plain("battery staple".into())).await.unwrap();
     for hash in [ScramHash::Sha1, ScramHash::Sha256] {
         for (password, expected) in [
-            ("battery staple", Ok(None)),
-            (phone.expose().as_str(), Ok(Some("phone"))),
+            ("battery staple", Ok(Proof::Password)),
+            (phone.expose().as_str(), Ok(Proof::AppPassword("phone".into()))),
             (sender.expose().as_str(), Err(Reason::NotForService)),
             ("correct horse", Err(Reason::WrongCredentials)),
         ] {
@@ -257,9 +257,7 @@ async fn scram_works_with_the_password_and_with_app_passwords() {
             let salt = &attempt.keys()[0].salt;
             assert!(attempt.keys().iter().all(|keys| keys.salt == *salt && keys.iterations == 4096));
             let proved = proof(&attempt, hash, password);
-            let outcome = attempt.finish(proved);
-            let outcome =
-                outcome.as_ref().map(|it| it.app_password.as_deref()).map_err(|denied| denied.reason.clone());
+            let outcome = attempt.finish(proved).map(|it| it.proof).map_err(|denied| denied.reason);
             assert_eq!(outcome, expected, "{hash:?} {password}");
         }
     }
@@ -393,4 +391,38 @@ async fn an_outdated_password_is_not_guessing() {
     assert!(authenticator.password(phone, ALICE, &"old".into()).await.is_ok());
     with_account(&directory, "nobody@example.org", "old").await;
     assert!(authenticator.password(phone, "nobody@example.org", &"old".into()).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_was_let_in_hears_when_that_is_taken_back() {
+    let authenticator = authenticator(options()).await;
+    let directory = authenticator.directory();
+    let account = id(directory);
+    let phone = directory.add_app_password(account, "phone", None).await.unwrap();
+    let by_password = log_in(&authenticator, ALICE, "correct horse").await.unwrap();
+    let by_phone = log_in(&authenticator, ALICE, phone.expose()).await.unwrap();
+
+    let (mut main, mut other) = (directory.access(), directory.access());
+    directory.set_name(account, Some("Alice".into())).await.unwrap();
+    assert!(!main.is_revoked(&by_password), "a name is nothing to log in with");
+    directory.set_password(account, NewPassword::Plain("battery staple".to_owned().into())).await.unwrap();
+    assert!(!other.is_revoked(&by_phone), "app passwords stay");
+    main.revoked(&by_password).await;
+    directory.revoke_app_password(account, "phone").await.unwrap();
+    assert!(other.is_revoked(&by_phone) && !main.is_revoked(&by_password));
+    directory.set_disabled(account, true).await.unwrap();
+    assert!(main.is_revoked(&by_password));
+    directory.set_disabled(account, false).await.unwrap();
+    assert!(!main.is_revoked(&by_password), "said once");
+    directory.remove_account(account).await.unwrap();
+    assert!(main.is_revoked(&by_password));
+
+    // Who does not listen in time has missed something.
+    let mut late = directory.access();
+    let bob = directory.add_account(NewAccount::new(address("bob@example.org"))).await.unwrap().id;
+    for _ in 0..200 {
+        directory.set_disabled(bob, true).await.unwrap();
+        directory.set_disabled(bob, true).await.unwrap();
+    }
+    assert!(late.is_revoked(&by_password));
 }

@@ -115,7 +115,9 @@ impl Intake {
         };
         let mailbox = self.office.inbox(account.id).await?;
         let recipient = Recipient { address, account: account.id, mailbox, quota: account.quota };
-        self.check_room(&recipient, self.declared).await?;
+        // What is announced does not count what we put before it.
+        let ours = if self.declared > 0 { self.prefix(&recipient).len() as u64 } else { 0 };
+        self.check_room(&recipient, self.declared + ours).await?;
         self.recipients.push(recipient);
         Ok(())
     }
@@ -156,33 +158,42 @@ impl Intake {
         let recipients = std::mem::take(&mut self.recipients);
         let mut outcomes: Vec<(Recipient, Outcome)> = Vec::with_capacity(recipients.len());
         for recipient in recipients {
-            let octets = self.octets + self.prefix(&recipient).len() as u64;
-            let outcome = self.check_room(&recipient, octets).await;
+            let mut outcome = Ok(());
+            if recipient.quota != Quota::default() {
+                let octets = self.octets + self.prefix(&recipient).len() as u64;
+                outcome = self.check_room(&recipient, octets).await;
+            }
             outcomes.push((recipient, outcome));
         }
         if outcomes.iter().all(|(_, outcome)| outcome.is_err()) {
             let first = outcomes.into_iter().find_map(|(_, outcome)| outcome.err());
             return Err(first.unwrap_or(Refusal::Temporary));
         }
-        // One reply stands for all of them, except over LMTP, and the yes that some get takes the message from the others
-        // without a word. What was promised at RCPT is kept: it "MUST NOT lose the message for frivolous reasons" (RFC
-        // 5321 section 6.1), so a quota may be overrun by one message whose size was not announced.
-        if self.origin.role != Role::Lmtp {
-            outcomes.iter_mut().for_each(|(_, outcome)| *outcome = Ok(()));
-        }
         let mut ops: Vec<Op> = Vec::with_capacity(outcomes.len());
         let mut require = Vec::new();
         let mut served = HashSet::with_capacity(outcomes.len());
-        for (recipient, outcome) in &outcomes {
+        for (recipient, outcome) in &mut outcomes {
+            let mut room = None;
+            // One reply stands for all of them, except over LMTP, and the yes that some get takes the message from the
+            // others without a word. What was promised at RCPT is kept: it "MUST NOT lose the message for frivolous
+            // reasons" (RFC 5321 section 6.1), so a quota may be overrun by one message whose size was not announced,
+            // but by no second one.
+            if outcome.is_err() && self.origin.role != Role::Lmtp {
+                *outcome = Ok(());
+                room = Some(0);
+            }
             // A second name of the same account gets no second copy.
             if outcome.is_err() || !served.insert(recipient.account) {
                 continue;
             }
+            let prefix = self.prefix(recipient);
+            let room = room.unwrap_or(self.octets + prefix.len() as u64);
             require.push(Require::Mailbox(recipient.mailbox));
+            require.extend(recipient.quota.precondition(recipient.account, room));
             ops.push(Op::AddMessage(AddMessage {
                 mailbox: recipient.mailbox,
                 body: BodySource::New(0),
-                prefix: self.prefix(recipient),
+                prefix,
                 card: Bytes::new(),
                 flags: Flags::NONE,
                 received_at: self.began.timestamp().as_microsecond(),
@@ -190,17 +201,29 @@ impl Intake {
                 uid: None,
             }));
         }
+        let preconditions = require.clone();
         let tx = Tx { id: None, require, ops };
         match self.office.shared.store.commit(tx, vec![body]).await {
             Ok(_) => Ok(Accepted { tag: self.tag, outcomes }),
             Err(TxError::DiskFull) => Err(Refusal::DiskFull),
+            Err(TxError::Failed(which)) => Err(self.changed_meanwhile(preconditions.get(which), &outcomes)),
             Err(error) => {
-                for (recipient, _) in &outcomes {
-                    self.office.forget_inbox(recipient.account);
-                }
                 tracing::error!(tag = %self.tag, %error, "a message could not be delivered");
                 Err(Refusal::Temporary)
             }
+        }
+    }
+
+    /// The verdict when something a recipient was accepted for is no longer so. One recipient is told what; where there
+    /// are several, the peer comes again and hears at RCPT which of them it is.
+    fn changed_meanwhile(&self, what: Option<&Require>, outcomes: &[(Recipient, Outcome)]) -> Refusal {
+        for (recipient, _) in outcomes {
+            self.office.forget_inbox(recipient.account);
+        }
+        match what {
+            Some(Require::Mailbox(_)) if outcomes.len() == 1 => Refusal::UnknownUser,
+            Some(Require::Room { .. }) if outcomes.len() == 1 => Refusal::OverQuota,
+            _ => Refusal::RecipientsChanged,
         }
     }
 

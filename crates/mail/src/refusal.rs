@@ -30,6 +30,10 @@ pub enum Refusal {
     /// The disk is nearly full; later may be better.
     #[error("no storage space left now, try again later")]
     DiskFull,
+    /// A recipient went away or filled up after it was accepted, and there are others; tried again, each gets its own
+    /// answer.
+    #[error("a recipient's mailbox has changed meanwhile, send the message again")]
+    RecipientsChanged,
     /// Something of ours failed; later may be better.
     #[error("local problem, try again later")]
     Temporary,
@@ -38,6 +42,6 @@ pub enum Refusal {
 impl Refusal {
     /// Whether trying again later may help.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Refusal::DiskFull | Refusal::Temporary)
+        matches!(self, Refusal::DiskFull | Refusal::RecipientsChanged | Refusal::Temporary)
     }
 }

@@ -303,3 +303,54 @@ async fn only_internationalised_mail_has_a_surrogate() {
         );
     }
 }
+
+/// Deliveries to bob, who may keep 2,000 octets, all at the same moment: how many arrive, and the other answers.
+async fn at_once(town: &Town, count: usize, declared: u64, recipients: &[&str]) -> (usize, Vec<Refusal>) {
+    let mut intakes = Vec::new();
+    for _ in 0..count {
+        let sender = Some(address("carol@elsewhere.test"));
+        let mut intake = town.office.begin(origin(Role::Exchange), sender, declared, now(), 7).unwrap();
+        for recipient in recipients {
+            intake.recipient(to(recipient)).await.unwrap();
+        }
+        intake.open_body();
+        let text = format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(700));
+        intake.write(Bytes::from(text)).await.unwrap();
+        intakes.push(intake);
+    }
+    let deliveries: Vec<_> = intakes.into_iter().map(|intake| tokio::spawn(intake.commit())).collect();
+    let (mut accepted, mut refusals) = (0, Vec::new());
+    for delivery in deliveries {
+        match delivery.await.unwrap() {
+            Ok(_) => accepted += 1,
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    (accepted, refusals)
+}
+
+#[tokio::test]
+async fn deliveries_at_the_same_moment_do_not_overrun_a_quota() {
+    for declared in [716, 0] {
+        let town = town().await;
+        let (accepted, refusals) = at_once(&town, 8, declared, &["bob@example.org"]).await;
+        // With what we put before it, one takes about 900 octets.
+        assert_eq!(accepted, 2, "{refusals:?}");
+        assert!(refusals.iter().all(|refusal| *refusal == Refusal::OverQuota), "{refusals:?}");
+        let used = town.store.account(town.bob).await.unwrap().unwrap().used_octets;
+        assert!(used <= 2000, "{used}");
+    }
+}
+
+#[tokio::test]
+async fn a_promise_made_at_rcpt_overruns_a_quota_by_one_message_at_most() {
+    let town = town().await;
+    let both = ["alice@example.org", "bob@example.org"];
+    let (accepted, refusals) = at_once(&town, 8, 0, &both).await;
+    // What did not fit at that moment comes again, and hears at RCPT that bob is full.
+    assert!((2..=3).contains(&accepted), "{accepted} {refusals:?}");
+    assert!(refusals.iter().all(|refusal| *refusal == Refusal::RecipientsChanged), "{refusals:?}");
+    town.deliver(Role::Exchange, &["alice@example.org", "bob@example.org"], LETTER).await.ok();
+    let used = town.store.account(town.bob).await.unwrap().unwrap().used_octets;
+    assert!(used <= 2000 + 1000, "{used}");
+}

@@ -167,6 +167,8 @@ pub(crate) enum Reply<'a> {
     WrongProtocol,
     /// The server stops.
     ShuttingDown,
+    /// What the client logged in with has been changed or taken away.
+    AccessRevoked,
 }
 
 impl Reply<'_> {
@@ -320,6 +322,7 @@ mod tests {
             TooManyLogins,
             WrongProtocol,
             ShuttingDown,
+            AccessRevoked,
         ]
     }
 

@@ -62,6 +62,9 @@ const OUTBOX_HIGH: usize = 64 * 1024;
 /// A session that asks to be woken at times that have passed, so many times in a row, is broken.
 const MAX_IDLE_TURNS: u32 = 1000;
 
+/// How long last words may take when the server's grace is over.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// After our FIN, a peer in the middle of sending may send this much more before its connection is reset.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
@@ -330,7 +333,42 @@ impl Driver {
         H: Handler<S>,
     {
         match self.converse(session, handler).await {
+            Err(End::ServerStopped) => {
+                // Whoever does not take them in this time has been told nothing, like anybody who is cut.
+                let _ = tokio::time::timeout(LAST_WORDS, Box::pin(self.last_words(session, handler))).await;
+                End::ServerStopped
+            }
             Ok(end) | Err(end) => end,
+        }
+    }
+
+    /// Lets the session end in good order, if it can.
+    async fn last_words<S, H>(&mut self, session: &mut S, handler: &mut H)
+    where
+        S: Session<Event: Send> + Send,
+        H: Handler<S>,
+    {
+        if !session.cut_short() {
+            return;
+        }
+        loop {
+            match session.next(Instant::now().into_std()) {
+                Step::Send(bytes) => self.out.push(bytes),
+                Step::Event(event) => {
+                    if Box::pin(handler.handle(session, event)).await.is_err() {
+                        return;
+                    }
+                }
+                Step::StartTls | Step::Wait { .. } | Step::Close => break,
+            }
+        }
+        while !self.out.is_empty() {
+            if poll_fn(|cx| self.link.conn.poll_send(cx, &mut self.out)).await.is_err() {
+                return;
+            }
+        }
+        if poll_fn(|cx| self.link.conn.poll_flush(cx)).await.is_ok() {
+            let _ = self.close(true).await;
         }
     }
 
@@ -415,6 +453,10 @@ impl Driver {
 
         let mut news = pin!(handler.news());
         let woken = poll_fn(|cx| {
+            // Before what the peer says: news may be that it is not to be heard any more.
+            if news.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Woken::News));
+            }
             if !self.input_ended
                 && let Poll::Ready(read) =
                     self.link.conn.poll_receive(cx, &mut |bytes| session.receive(bytes))
@@ -431,9 +473,6 @@ impl Driver {
             if self.stopping == Stopping::Heard {
                 self.stopping = Stopping::Told;
                 return Poll::Ready(Ok(Woken::Stopping));
-            }
-            if news.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(Woken::News));
             }
             match deadline {
                 Some(deadline) => self.poll_timer(deadline, cx).map(|()| Ok(Woken::Time)),

@@ -112,6 +112,11 @@ pub fn shutting_down() -> Reply {
     reply(421, (3, 2), "Service shutting down, closing connection")
 }
 
+/// 421: what the client logged in with has been changed or taken away.
+pub fn access_revoked() -> Reply {
+    reply(421, (7, 0), "This account's access has changed, log in again; closing connection")
+}
+
 /// 421: the peer has been silent for too long.
 pub fn timed_out() -> Reply {
     reply(421, (4, 2), "Timeout, closing connection")
@@ -145,6 +150,11 @@ pub fn password_transition_needed() -> Reply {
 /// 450: the mailbox cannot be used at the moment.
 pub fn mailbox_busy() -> Reply {
     reply(450, (2, 1), "Mailbox busy, try again later")
+}
+
+/// 451: a mailbox has gone or filled up since it was accepted.
+pub fn recipients_changed() -> Reply {
+    reply(451, (2, 0), "A recipient's mailbox has changed meanwhile, send the message again")
 }
 
 /// 451: our own fault; a retry may help.

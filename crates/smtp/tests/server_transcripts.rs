@@ -137,6 +137,10 @@ impl Owner<Server> for PostOffice {
     }
 
     fn order(&mut self, server: &mut Server, order: &str) -> Result<(), String> {
+        if order == "revoke" {
+            server.end(reply::access_revoked());
+            return Ok(());
+        }
         let fact = match order {
             "has seen an early talker" => server.early_talker(),
             "has seen no early talker" => !server.early_talker(),

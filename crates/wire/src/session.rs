@@ -30,6 +30,12 @@ pub trait Session {
     /// The server is stopping: finish or refuse the work in hand, say goodbye at the next command boundary, close.
     fn shut_down(&mut self);
 
+    /// The time for finishing is over: says last words, whatever is under way, and closes. False if the protocol has
+    /// none that the peer would understand now; then the connection is cut without.
+    fn cut_short(&mut self) -> bool {
+        false
+    }
+
     /// The next thing to do. `now` never goes backwards.
     fn next(&mut self, now: Instant) -> Step<Self::Event>;
 }

@@ -26,7 +26,7 @@
 //! | `S: ...` | any lines, up to one like the next expected |
 //! | `T: 4m59s` | time goes by (`h` `m` `s` `ms`) |
 //! | `E: glob` | the session told its owner something whose `Debug` text is like this; events in between may differ |
-//! | `O: text` | the owner does something: `O: shut down`, or what [`Owner::order`] understands |
+//! | `O: text` | the owner does something: `O: shut down`, `O: cut short`, or what [`Owner::order`] understands |
 //! | `@ name value` | a setting, for whoever makes the session: [`Script::setting`] |
 //! | `# text` | a remark |
 //!

@@ -66,10 +66,21 @@ pub struct Identity {
     pub account: AccountId,
     /// Its login name.
     pub login: Address,
-    /// The app password it was proved with, if one was.
-    pub app_password: Option<String>,
+    /// What it was proved with.
+    pub proof: Proof,
     /// What that is good for; `None`: for everything the account may do.
     pub limited_to: Option<BTreeSet<Service>>,
+}
+
+/// Which of an account's credentials somebody has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The password.
+    Password,
+    /// The app password of this name.
+    AppPassword(String),
+    /// The secret for APOP.
+    SharedSecret,
 }
 
 /// Somebody is not let in.
@@ -295,7 +306,8 @@ impl Authenticator {
         };
         let credentials = &known.credentials.value;
         if let Some(app) = app_password::find(&credentials.app_passwords, password) {
-            return admit(&known.account, Some((&app.name, app.services.as_ref())), attempt);
+            let proof = Proof::AppPassword(app.name.clone());
+            return admit(&known.account, proof, app.services.as_ref(), attempt);
         }
         let mark = self.mark(known.account.id, password);
         if !self.is_remembered(&mark, known.credentials.version) {
@@ -305,7 +317,7 @@ impl Authenticator {
             let version = self.refresh(&known, password).await;
             self.remember(mark, version);
         }
-        admit(&known.account, None, attempt)
+        admit(&known.account, Proof::Password, None, attempt)
     }
 
     /// As hashed here, or else, for a hash from elsewhere, as sent. What is computed depends on the password alone, not
@@ -348,7 +360,7 @@ impl Authenticator {
         match known {
             None => Err(Denied { reason: Reason::UnknownName }),
             Some(_) if !proved => Err(Denied { reason: Reason::WrongCredentials }),
-            Some(known) => admit(&known.account, None, attempt),
+            Some(known) => admit(&known.account, Proof::SharedSecret, None, attempt),
         }
     }
 
@@ -433,8 +445,9 @@ impl ScramAttempt {
             (None, _) => Err(Denied { reason: Reason::UnknownName }),
             (Some(_), None) => Err(Denied { reason: Reason::WrongCredentials }),
             (Some(account), Some(app)) => {
-                let app = app.as_ref().map(|(name, services)| (name, services.as_ref()));
-                admit(account, app, self.attempt)
+                let proof = app.as_ref().map(|(name, _)| Proof::AppPassword(name.clone()));
+                let services = app.as_ref().and_then(|(_, services)| services.as_ref());
+                admit(account, proof.unwrap_or(Proof::Password), services, self.attempt)
             }
         };
         self.authenticator.leave(self.attempt, &self.name, outcome)
@@ -444,20 +457,15 @@ impl ScramAttempt {
 /// What remains to be asked when the credentials are right.
 fn admit(
     account: &Account,
-    app: Option<(&String, Option<&BTreeSet<Service>>)>,
+    proof: Proof,
+    limited_to: Option<&BTreeSet<Service>>,
     attempt: Attempt,
 ) -> Result<Identity, Denied> {
     if account.disabled {
         return Err(Denied { reason: Reason::Disabled });
     }
-    let limited_to = app.and_then(|(_, services)| services);
     if limited_to.is_some_and(|services| !services.contains(&attempt.service)) {
         return Err(Denied { reason: Reason::NotForService });
     }
-    Ok(Identity {
-        account: account.id,
-        login: account.login.clone(),
-        app_password: app.map(|(name, _)| name.clone()),
-        limited_to: limited_to.cloned(),
-    })
+    Ok(Identity { account: account.id, login: account.login.clone(), proof, limited_to: limited_to.cloned() })
 }

@@ -7,10 +7,12 @@ use packetboat_wire::{Secret, sasl};
 use serde::{Deserialize, Serialize};
 
 use super::app_password::{self, APP_PASSWORDS_MAX, AppPassword, AppPasswordInfo};
+use super::authenticate::Proof;
 use super::hash::check_imported;
 use super::{
     Credentials, NewPassword, PASSWORD_MAX, PreparedPassword, ScramSalt, ScramVerifiers, SharedSecret,
 };
+use crate::access::Revoked;
 use crate::directory::{Change, Directory, Read};
 use crate::error::DirectoryError;
 use crate::key;
@@ -64,11 +66,13 @@ impl Directory {
         self.inner.hasher.run(move || ScramVerifiers::derive(password.expose(), &salt, sha1)).await
     }
 
-    /// Gives an account another password. App passwords stay.
+    /// Gives an account another password. App passwords stay; sessions begun with the old password end.
     pub async fn set_password(&self, id: AccountId, password: NewPassword) -> Result<(), DirectoryError> {
         let salt = self.salt_of(&self.inner.credentials(id)?.value)?;
         let prepared = self.prepare_with_salt(password, salt).await?;
-        self.change_credentials(id, |_, credentials| credentials.set_password(prepared)).await
+        self.change_credentials(id, |_, credentials| credentials.set_password(prepared)).await?;
+        self.inner.revocations.tell(id, Revoked::Proof(Proof::Password));
+        Ok(())
     }
 
     /// Replaces how a password is kept, unless something was changed since `version`.
@@ -144,7 +148,7 @@ impl Directory {
         Ok(text)
     }
 
-    /// Makes an app password useless.
+    /// Makes an app password useless, and ends the sessions begun with it.
     pub async fn revoke_app_password(&self, id: AccountId, name: &str) -> Result<(), DirectoryError> {
         self.change_credentials(id, |account, credentials| {
             let before = credentials.app_passwords.len();
@@ -155,7 +159,9 @@ impl Directory {
             }
             Ok(())
         })
-        .await
+        .await?;
+        self.inner.revocations.tell(id, Revoked::Proof(Proof::AppPassword(name.to_owned())));
+        Ok(())
     }
 
     /// Sets or clears the secret for APOP (RFC 1939 section 7). Both sides of APOP need the secret itself, so it is kept
@@ -173,7 +179,9 @@ impl Directory {
             credentials.shared_secret = secret.map(|secret| SharedSecret(secret.expose().clone()));
             Ok(())
         })
-        .await
+        .await?;
+        self.inner.revocations.tell(id, Revoked::Proof(Proof::SharedSecret));
+        Ok(())
     }
 
     /// Makes a secret for APOP and sets it.

@@ -28,7 +28,7 @@ pub(crate) use hash::Hasher;
 
 pub use app_password::{APP_PASSWORDS_MAX, AppPasswordInfo};
 pub use authenticate::{
-    Attempt, Authenticator, AuthenticatorOptions, Denied, Identity, Reason, ScramAttempt,
+    Attempt, Authenticator, AuthenticatorOptions, Denied, Identity, Proof, Reason, ScramAttempt,
 };
 pub use hash::{Argon2Cost, HashingRules, InvalidCost};
 pub use manage::CredentialsInfo;

@@ -8,6 +8,7 @@ use packetboat_store::{AccountId, Op};
 
 use super::change::Change;
 use super::{ADDRESSES_MAX, Directory, FIRST_MAILBOXES, Inner, Read, parse};
+use crate::access::Revoked;
 use crate::credential::{Credentials, PreparedPassword};
 use crate::error::DirectoryError;
 use crate::key;
@@ -113,9 +114,13 @@ impl Directory {
         self.change_account(id, |account| account.name = name).await
     }
 
-    /// Whether anybody can log in.
+    /// Whether anybody can log in. Who has, is told.
     pub async fn set_disabled(&self, id: AccountId, disabled: bool) -> Result<(), DirectoryError> {
-        self.change_account(id, |account| account.disabled = disabled).await
+        self.change_account(id, |account| account.disabled = disabled).await?;
+        if disabled {
+            self.inner.revocations.tell(id, Revoked::All);
+        }
+        Ok(())
     }
 
     async fn change_account(
@@ -169,6 +174,7 @@ impl Directory {
         }
         change.also(Op::RemoveAccount(id));
         change.commit(&self.inner.store).await?;
+        self.inner.revocations.tell(id, Revoked::All);
         self.forget_lookups();
         drop(changing);
         Ok(())

@@ -13,6 +13,7 @@ use packetboat_store::Store;
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 
+use crate::access::Revocations;
 use crate::bounded::Bounded;
 use crate::credential::{Hasher, HashingRules};
 use crate::error::DirectoryError;
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) hasher: Hasher,
     /// Never changes in the life of a store.
     pub(crate) secret: [u8; 32],
+    pub(crate) revocations: Revocations,
     lookups: RwLock<Lookups>,
     /// Held during a change, so that what it read is still true when it is committed.
     pub(crate) changing: tokio::sync::Mutex<()>,
@@ -95,6 +97,7 @@ impl Directory {
             store,
             options,
             secret,
+            revocations: Revocations::new(),
             lookups: RwLock::new(Lookups {
                 found: Bounded::new(LOOKUPS_MAX),
                 generation: 0,

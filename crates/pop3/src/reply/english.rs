@@ -77,6 +77,7 @@ impl Reply<'_> {
             Reply::TooManyErrors => "too many errors, closing",
             Reply::TooManyLogins => "too many failed logins, closing",
             Reply::WrongProtocol => "this is a POP3 server",
+            Reply::AccessRevoked => "access to this account has changed, log in again; closing",
             Reply::ShuttingDown => "the server is shutting down, please come back later",
             _ => "",
         }

@@ -81,6 +81,7 @@ impl Reply<'_> {
             Reply::TooManyErrors => "zu viele Fehler, Ende",
             Reply::TooManyLogins => "zu viele falsche Anmeldungen, Ende",
             Reply::WrongProtocol => "das ist ein POP3-Server",
+            Reply::AccessRevoked => "der Zugang zu diesem Konto hat sich geändert, bitte neu anmelden",
             Reply::ShuttingDown => "der Server wird beendet, bitte später wiederkommen",
             _ => "",
         }

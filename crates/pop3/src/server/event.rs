@@ -150,6 +150,8 @@ pub enum Abandonment {
     Timeout,
     /// The server stops.
     ShutDown,
+    /// The owner has taken the access away.
+    Revoked,
     /// The client sent too much nonsense.
     TooManyErrors,
     /// A message could not be read to its end, and POP3 can only tell by closing the connection.

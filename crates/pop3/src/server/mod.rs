@@ -61,6 +61,7 @@ pub struct Server {
     utf8: bool,
     end_of_input: bool,
     stopping: bool,
+    revoked: bool,
     errors: u32,
     failed_logins: u32,
     /// SASL exchanges begun.
@@ -114,6 +115,7 @@ impl Server {
             utf8: false,
             end_of_input: false,
             stopping: false,
+            revoked: false,
             errors: 0,
             failed_logins: 0,
             exchanges: 0,
@@ -153,11 +155,16 @@ impl Server {
 
     /// Takes the next line that is there in full, or ends the session if none will come.
     ///
-    /// This is the command boundary at which a server that stops says goodbye.
+    /// This is the command boundary at which a server that stops, or has lost its client's trust, says goodbye.
     fn take_line(&mut self, max: usize) -> Result<Option<Bytes>, LineError> {
         if self.stopping {
             self.reply(Reply::ShuttingDown);
             self.close(Abandonment::ShutDown);
+            return Ok(None);
+        }
+        if self.revoked {
+            self.reply(Reply::AccessRevoked);
+            self.close(Abandonment::Revoked);
             return Ok(None);
         }
         let ending = match self.config.strictness {
@@ -252,6 +259,12 @@ impl Server {
         self.reply(Reply::Maildrop { messages: maildrop.messages(), octets: maildrop.octets() });
         self.errors = 0;
         self.state = State::Transaction(Box::new(Transaction::new(maildrop)));
+    }
+
+    /// What the client logged in with is no longer good: the session ends when the command in hand is done, and deletes
+    /// nothing.
+    pub fn revoke(&mut self) {
+        self.revoked = true;
     }
 
     /// All that [`Event::Commit`] named is deleted.

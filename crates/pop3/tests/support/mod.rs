@@ -145,6 +145,14 @@ impl Owner<Server> for PostOffice {
         self.answer(session, event);
     }
 
+    fn order(&mut self, session: &mut Server, order: &str) -> Result<(), String> {
+        match order {
+            "revoke" => session.revoke(),
+            _ => return Err(format!("nobody here knows how to {order:?}")),
+        }
+        Ok(())
+    }
+
     fn tls(&mut self) -> TlsFacts {
         tls_facts()
     }

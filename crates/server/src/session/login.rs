@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use packetboat_account::credential::ScramAttempt;
-use packetboat_account::{Attempt, Authenticator, Denied, Identity, Reason, Service};
+use packetboat_account::{Access, Attempt, Authenticator, Denied, Identity, Reason, Service};
 use packetboat_wire::Secret;
 use packetboat_wire::sasl::{ScramHash, ScramKeys};
 
@@ -20,6 +20,8 @@ pub(super) struct Login {
     service: Service,
     /// A SCRAM exchange whose proof has not come yet.
     scram: Option<Box<ScramAttempt>>,
+    /// What is taken back since the credentials were looked at.
+    access: Option<Access>,
 }
 
 impl Login {
@@ -29,26 +31,28 @@ impl Login {
         peer: Peer,
         service: Service,
     ) -> Login {
-        Login { authenticator, metrics, peer, service, scram: None }
+        Login { authenticator, metrics, peer, service, scram: None, access: None }
     }
 
     /// Checks a password. May take as long as the throttle wants.
     pub(super) async fn password(
-        &self,
+        &mut self,
         authcid: &str,
         authzid: Option<&str>,
         password: &Secret<String>,
     ) -> Result<Identity, Denied> {
+        self.listen();
         let outcome = self.authenticator.password(self.attempt(), authcid, password).await;
         self.told(authcid, "password", self.acting_as(outcome, authzid))
     }
 
     /// Checks an APOP digest.
     pub(super) async fn shared_secret(
-        &self,
+        &mut self,
         authcid: &str,
         proves: impl FnOnce(&Secret<String>) -> bool,
     ) -> Result<Identity, Denied> {
+        self.listen();
         let outcome = self.authenticator.shared_secret(self.attempt(), authcid, proves).await;
         self.told(authcid, "apop", outcome)
     }
@@ -60,6 +64,7 @@ impl Login {
         hash: ScramHash,
     ) -> Result<Vec<ScramKeys>, Denied> {
         self.disproved();
+        self.listen();
         match self.authenticator.scram(self.attempt(), authcid, hash).await {
             Ok(attempt) => {
                 let keys = attempt.keys().to_vec();
@@ -91,6 +96,15 @@ impl Login {
         {
             self.refused("", "scram", denied);
         }
+    }
+
+    /// After a log-in: whoever has it hears when the log-in is no longer good.
+    pub(super) fn take_access(&mut self) -> Option<Access> {
+        self.access.take()
+    }
+
+    fn listen(&mut self) {
+        self.access = Some(self.authenticator.directory().access());
     }
 
     fn attempt(&self) -> Attempt {

@@ -1,11 +1,12 @@
 //! POP3 at the post office's counter.
 
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use packetboat_account::{Denied, Identity, Service};
+use packetboat_account::{Access, Denied, Identity, Service};
 use packetboat_mail::{Maildrop, MaildropError, Reading, UniqueId};
 use packetboat_pop3::apop;
 use packetboat_pop3::server::{Abandonment, Config, Event, NoBody, Refusal, Server};
@@ -42,6 +43,7 @@ impl listen::Service for Pop3Service {
             peer,
             login: None,
             identity: None,
+            access: None,
             maildrop: None,
             reading: None,
         };
@@ -65,6 +67,8 @@ struct Pop3 {
     peer: Peer,
     login: Option<Box<Login>>,
     identity: Option<Identity>,
+    /// Tells when the log-in is no longer good.
+    access: Option<Access>,
     maildrop: Option<Box<Maildrop>>,
     reading: Option<Reading>,
 }
@@ -98,7 +102,7 @@ impl Pop3 {
         match outcome {
             Ok(identity) => {
                 self.identity = Some(identity);
-                self.login = None;
+                self.access = self.login.take().and_then(|mut login| login.take_access());
                 session.accept();
             }
             Err(denied) => session.refuse(refusal(&denied)),
@@ -207,6 +211,25 @@ impl Handler<Server> for Pop3 {
             Event::Commit { deletions } => self.commit(session, deletions.iter().collect()).await,
             Event::Abandoned { cause } => self.abandon(cause),
         }
+        Ok(())
+    }
+
+    async fn news(&mut self) {
+        match (&mut self.access, &self.identity) {
+            (Some(access), Some(identity)) => access.revoked(identity).await,
+            _ => pending().await,
+        }
+    }
+
+    async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
+        self.access = None;
+        let login = self.identity.as_ref().map(|identity| identity.login.to_string());
+        tracing::info!(
+            connection = self.peer.id,
+            login,
+            "the account's access has changed, the session ends"
+        );
+        session.revoke();
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! SMTP, submission and LMTP at the post office's counter.
 
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Zoned;
-use packetboat_account::{Denied, Identity, Service};
+use packetboat_account::{Access, Denied, Identity, Service};
 use packetboat_mail::{Addressee, Intake, Origin, Outcome, Refusal, Role as MailRole};
 use packetboat_message::trace::{Protocol, With};
 use packetboat_smtp::command::{Hello, HelloVerb};
@@ -48,6 +49,8 @@ impl listen::Service for SmtpService {
             hello: None,
             login: None,
             identity: None,
+            access: None,
+            revoked: false,
             proved: None,
             message: None,
         };
@@ -73,6 +76,10 @@ struct Smtp {
     hello: Option<Hello>,
     login: Option<Box<Login>>,
     identity: Option<Identity>,
+    /// Tells when the log-in is no longer good.
+    access: Option<Access>,
+    /// It is no longer good.
+    revoked: bool,
     /// Proved, but the session has not been told yet.
     proved: Option<Identity>,
     message: Option<Box<Message>>,
@@ -188,6 +195,14 @@ impl Smtp {
     async fn body_end(&mut self, session: &mut Server) {
         let Some(message) = self.message.take() else { return session.refuse(reply::local_error()) };
         let Message { intake, sender, recipients, octets, refused, .. } = *message;
+        if self.is_revoked() {
+            tracing::info!(
+                connection = self.peer.id,
+                sender,
+                "a message was refused: the account's access has changed"
+            );
+            return session.refuse(reply::access_revoked());
+        }
         let tag = intake.tag();
         let committed = match refused {
             Some(refusal) => Err(refusal),
@@ -239,6 +254,14 @@ impl Smtp {
         }
     }
 
+    /// Whether whoever logged in could not do so again in the same way.
+    fn is_revoked(&mut self) -> bool {
+        if let (Some(access), Some(identity)) = (&mut self.access, &self.identity) {
+            self.revoked |= access.is_revoked(identity);
+        }
+        self.revoked
+    }
+
     fn login(&mut self) -> &mut Login {
         self.login.get_or_insert_with(|| {
             let authenticator = self.counter.authenticator.clone();
@@ -273,7 +296,7 @@ impl Smtp {
         match identity {
             Ok(identity) => {
                 self.identity = Some(identity);
-                self.login = None;
+                self.access = self.login.take().and_then(|mut login| login.take_access());
                 session.accept();
             }
             Err(denied) => Smtp::deny(session, &denied),
@@ -323,6 +346,25 @@ impl Handler<Server> for Smtp {
         Ok(())
     }
 
+    async fn news(&mut self) {
+        match (&mut self.access, &self.identity) {
+            (Some(access), Some(identity)) => access.revoked(identity).await,
+            _ => pending().await,
+        }
+    }
+
+    async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
+        (self.access, self.revoked) = (None, true);
+        let login = self.identity.as_ref().map(|identity| identity.login.to_string());
+        tracing::info!(
+            connection = self.peer.id,
+            login,
+            "the account's access has changed, the session ends"
+        );
+        session.end(reply::access_revoked());
+        Ok(())
+    }
+
     fn in_bulk(&self) -> bool {
         self.message.as_ref().is_some_and(|message| message.in_body)
     }
@@ -339,6 +381,7 @@ fn refusal_reply(refusal: &Refusal) -> Reply {
         Refusal::Loop(_) => reply::mail_loop(),
         Refusal::NotYourAddress(_) => reply::sender_not_owned(),
         Refusal::DiskFull => reply::insufficient_storage(),
+        Refusal::RecipientsChanged => reply::recipients_changed(),
         Refusal::Temporary => reply::local_error(),
     }
 }

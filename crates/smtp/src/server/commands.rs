@@ -26,6 +26,10 @@ impl Server {
             self.say_last(&reply::shutting_down(), Closed::ShutDown);
             return Turn::Again;
         }
+        if let Some(reply) = self.last_words.take() {
+            self.say_last(&reply, Closed::Owner);
+            return Turn::Again;
+        }
         if let Some(reply) = self.limit_reached() {
             self.say_last(&reply, Closed::Limit);
             return Turn::Again;

@@ -52,6 +52,8 @@ pub struct Server {
     /// To be told before anything else happens.
     aborted: Option<Abort>,
     closed: Option<Closed>,
+    /// The owner's last words, said where a command would be read.
+    last_words: Option<Box<Reply>>,
     /// When what is being waited for must be there.
     deadline: Option<Instant>,
     counts: Counts,
@@ -150,6 +152,7 @@ impl Server {
             tls: None,
             aborted: None,
             closed: None,
+            last_words: None,
             deadline: None,
             counts: Counts::default(),
             flags: Flags::default(),
@@ -178,6 +181,12 @@ impl Server {
     pub fn refuse(&mut self, reply: Reply) {
         debug_assert!(is_refusal(&reply), "{reply} is no refusal");
         self.answer(Some(reply));
+    }
+
+    /// Ends the session with this reply, a 421, when the command or message in hand is done.
+    pub fn end(&mut self, reply: Reply) {
+        debug_assert_eq!(reply.code(), reply::CLOSING_CODE, "{reply} does not close");
+        self.last_words = Some(Box::new(reply));
     }
 
     /// Yes to [`Event::AuthStart`]. `nonce` is random and fresh, 18 octets or more.
@@ -444,6 +453,15 @@ impl Session for Server {
 
     fn shut_down(&mut self) {
         self.flags.shut_down = true;
+    }
+
+    fn cut_short(&mut self) -> bool {
+        if matches!(self.state, State::Closing | State::Handshake { .. }) {
+            return false;
+        }
+        // "421 [...] This may be a reply to any command if the service knows it must shut down" (RFC 5321 section 4.2.2).
+        self.say_last(&reply::shutting_down(), Closed::ShutDown);
+        true
     }
 
     fn next(&mut self, now: Instant) -> Step<Event> {

@@ -170,6 +170,10 @@ where
                 let _ = writeln!(self.dialogue, "O: {order}");
                 if order == "shut down" {
                     self.session.shut_down();
+                } else if order == "cut short" {
+                    if !self.session.cut_short() {
+                        return Err("the session has no last words".to_owned());
+                    }
                 } else {
                     self.owner.order(&mut self.session, order)?;
                 }
