@@ -211,8 +211,7 @@ impl Tables {
             delete.query_map([mailbox as i64], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?
         };
         for (side, body) in gone {
-            self.refer(body as u64, -1);
-            self.refer_side(side, -1);
+            self.leave(side, body as u64);
         }
         self.journal.forget(mailbox);
         self.conn.prepare_cached("DELETE FROM keyword WHERE mailbox = ?1")?.execute([mailbox as i64])?;

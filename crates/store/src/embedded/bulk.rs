@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::effect::{Copied, Flagged};
-use super::tables::{Sql, Tables};
+use super::tables::{SideChange, Sql, Tables};
 use crate::Flags;
 
 /// Messages and what they add to their mailbox's counters.
@@ -55,10 +55,11 @@ fn rows(conn: &Connection, mailbox: u64, runs: &[(u32, u32)], mut each: impl FnM
 }
 
 impl Tables {
-    /// A message more, or less, has this row of `side`.
-    pub(super) fn refer_side(&mut self, side: Option<i64>, by: i64) {
-        if let Some(side) = side {
-            *self.sides.entry(side as u64).or_default() += by;
+    /// A message goes. Messages that share a row of `side` count as one for their body.
+    pub(super) fn leave(&mut self, side: Option<i64>, body: u64) {
+        match side {
+            Some(side) => self.sides.push(SideChange { side: side as u64, by: -1, body }),
+            None => self.refer(body, -1),
         }
     }
 
@@ -85,27 +86,30 @@ impl Tables {
         let mut count = Count::default();
         for row in &found {
             count.one(row.flags, row.size);
-            self.refer(row.body, 1);
-            self.refer_side(row.side, 1);
+            match row.side {
+                Some(side) => self.sides.push(SideChange { side: side as u64, by: 1, body: row.body }),
+                None => self.refer(row.body, 1),
+            }
         }
+        // Where each goes, ranges that are long first.
+        let (mut long, mut short) = (Vec::new(), Vec::new());
+        let mut next = i64::from(copied.first);
+        for (first, last) in &copied.runs {
+            let len = i64::from(last - first) + 1;
+            if len >= SHORT {
+                long.push((*first, *last, next - i64::from(*first)));
+            } else {
+                short.extend((0..len).flat_map(|at| [i64::from(*first) + at, next + at]));
+            }
+            next += len;
+        }
+        let flags = translated(&copied.keywords);
         {
-            let sql = format!(
-                "INSERT INTO message SELECT ?1, uid + ?5, ?6, ?6, {}, size, received_at, ?7, side, body FROM message
-                 WHERE mailbox = ?2 AND uid BETWEEN ?3 AND ?4 ORDER BY uid",
-                translated(&copied.keywords)
-            );
-            // Few translations are alike; the usual one is none.
-            let mut insert = match copied.keywords.is_empty() {
-                true => Ok(self.conn.prepare_cached(&sql)?),
-                false => Err(self.conn.prepare(&sql)?),
-            };
-            let insert: &mut rusqlite::Statement<'_> = match &mut insert {
-                Ok(cached) => cached,
-                Err(own) => own,
-            };
-            let mut next = i64::from(copied.first);
-            for (first, last) in &copied.runs {
-                let ahead = next - i64::from(*first);
+            let mut insert = self.conn.prepare_cached(&format!(
+                "INSERT INTO message SELECT ?1, uid + ?5, ?6, ?6, {flags}, size, received_at, ?7, side, body
+                 FROM message WHERE mailbox = ?2 AND uid BETWEEN ?3 AND ?4 ORDER BY uid"
+            ))?;
+            for (first, last, ahead) in long {
                 insert.execute(params![
                     copied.to as i64,
                     copied.from as i64,
@@ -115,9 +119,19 @@ impl Tables {
                     copied.modseq as i64,
                     copied.saved_at
                 ])?;
-                next += i64::from(last - first) + 1;
             }
         }
+        let fixed = [copied.to as i64, copied.from as i64, copied.modseq as i64, copied.saved_at];
+        chunks(&self.conn, &fixed, 2, &short, |count| {
+            let pairs: Vec<String> =
+                (0..count / 2).map(|at| format!("(?{},?{})", 5 + 2 * at, 6 + 2 * at)).collect();
+            format!(
+                "WITH pair (old, new) AS (VALUES {}) INSERT INTO message
+                 SELECT ?1, new, ?3, ?3, {flags}, size, received_at, ?4, side, body
+                 FROM pair CROSS JOIN message WHERE mailbox = ?2 AND uid = old",
+                pairs.join(",")
+            )
+        })?;
         let spanned: u64 = copied.runs.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
         let uid_next = u32::try_from(u64::from(copied.first) + spanned).unwrap_or(u32::MAX);
         self.journal.note(copied.to, copied.modseq, &[(copied.first, uid_next.saturating_sub(1))]);
@@ -125,24 +139,15 @@ impl Tables {
     }
 
     pub(super) fn flag(&mut self, flagged: &Flagged) -> Sql<()> {
-        {
-            let mut update = self.conn.prepare_cached(
-                "UPDATE message SET flags = (flags & ?4) | ?5, modseq = ?6
-                 WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND modseq <= ?7 AND ((flags & ?4) | ?5) <> flags",
-            )?;
-            let upto = i64::try_from(flagged.upto).unwrap_or(i64::MAX);
-            for (first, last) in &flagged.runs {
-                update.execute(params![
-                    flagged.mailbox as i64,
-                    first,
-                    last,
-                    !flagged.clear as i64,
-                    flagged.set as i64,
-                    flagged.modseq as i64,
-                    upto
-                ])?;
-            }
-        }
+        let upto = i64::try_from(flagged.upto).unwrap_or(i64::MAX);
+        let fixed =
+            [flagged.mailbox as i64, flagged.modseq as i64, upto, !flagged.clear as i64, flagged.set as i64];
+        each_run(&self.conn, &fixed, &flagged.runs, |uids| {
+            format!(
+                "UPDATE message SET flags = (flags & ?4) | ?5, modseq = ?2
+                 WHERE mailbox = ?1 AND {uids} AND modseq <= ?3 AND ((flags & ?4) | ?5) <> flags"
+            )
+        })?;
         self.journal.note(flagged.mailbox, flagged.modseq, &flagged.runs);
         self.bump_mailbox(flagged.mailbox, flagged.modseq, |state| {
             state.unseen = state.unseen.saturating_add_signed(flagged.unseen);
@@ -155,23 +160,20 @@ impl Tables {
     pub(super) fn expunge(&mut self, mailbox: u64, modseq: u64, runs: &[(u32, u32)]) -> Sql<()> {
         let mut gone = Vec::new();
         rows(&self.conn, mailbox, runs, |row| gone.push(row))?;
-        {
-            let mut delete = self
-                .conn
-                .prepare_cached("DELETE FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3")?;
-            let mut note = self
-                .conn
-                .prepare_cached("INSERT INTO vanished VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?;
-            for (first, last) in runs {
-                delete.execute(params![mailbox as i64, first, last])?;
-                note.execute(params![mailbox as i64, modseq as i64, first, last])?;
-            }
-        }
+        each_run(&self.conn, &[mailbox as i64], runs, |uids| {
+            format!("DELETE FROM message WHERE mailbox = ?1 AND {uids}")
+        })?;
+        let vanished: Vec<i64> =
+            runs.iter().flat_map(|(first, last)| [*first, *last].map(i64::from)).collect();
+        chunks(&self.conn, &[mailbox as i64, modseq as i64], 2, &vanished, |count| {
+            let rows: Vec<String> =
+                (0..count / 2).map(|at| format!("(?1,?2,?{},?{})", 3 + 2 * at, 4 + 2 * at)).collect();
+            format!("INSERT INTO vanished VALUES {} ON CONFLICT DO NOTHING", rows.join(","))
+        })?;
         let mut count = Count::default();
         for row in gone {
             count.one(row.flags, row.size);
-            self.refer(row.body, -1);
-            self.refer_side(row.side, -1);
+            self.leave(row.side, row.body);
         }
         let account = self.bump_mailbox(mailbox, modseq, |state| {
             state.messages = state.messages.saturating_sub(count.messages);
@@ -187,38 +189,51 @@ impl Tables {
         })
     }
 
-    /// Rows of `side` that nobody has any more go; how many have the others is noted.
+    /// Rows of `side` that nobody has any more go, and let go of their bodies; how many have the others is noted.
     pub(super) fn settle_sides(&mut self) -> Sql<()> {
-        let mut changes: Vec<(u64, i64)> = self.sides.drain().filter(|(_, by)| *by != 0).collect();
-        if changes.is_empty() {
+        if self.sides.is_empty() {
             return Ok(());
         }
+        let mut changes = std::mem::take(&mut self.sides);
         changes.sort_unstable();
-        let mut gone = Vec::new();
-        let any: bool = self
+        changes.dedup_by(|next, change| {
+            let same = next.side == change.side;
+            change.by += if same { next.by } else { 0 };
+            same
+        });
+        changes.retain(|change| change.by != 0);
+        let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return Ok(()) };
+        let shared: Vec<(u64, i64)> = self
             .conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM side_shared)")?
-            .query_row([], |row| row.get(0))?;
-        let mut select = self.conn.prepare_cached("SELECT extra FROM side_shared WHERE id = ?1")?;
-        let mut note = self.conn.prepare_cached(
-            "INSERT INTO side_shared VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET extra = excluded.extra",
-        )?;
-        let mut alone = self.conn.prepare_cached("DELETE FROM side_shared WHERE id = ?1")?;
-        for (side, by) in changes {
-            let extra = match any {
-                true => select.query_map([side as i64], |row| row.get::<_, i64>(0))?.next().transpose()?,
-                false => None,
-            };
-            let now = extra.unwrap_or(0) + by;
-            if now > 0 {
-                note.execute([side as i64, now])?;
+            .prepare_cached("SELECT id, extra FROM side_shared WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?
+            .query_map([first.side as i64, last.side as i64], |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
+            })?
+            .collect::<Sql<_>>()?;
+        let mut shared = shared.into_iter().peekable();
+        let (mut now, mut alone, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for SideChange { side, by, body } in changes {
+            while shared.next_if(|(id, _)| *id < side).is_some() {}
+            let extra = shared.next_if(|(id, _)| *id == side).map(|(_, extra)| extra);
+            let left = extra.unwrap_or(0) + by;
+            if left > 0 {
+                now.extend([side as i64, left]);
             } else if extra.is_some() {
-                alone.execute([side as i64])?;
+                alone.push(side as i64);
             }
-            if now < 0 {
+            if left < 0 {
                 gone.push(side);
+                self.refer(body, -1);
             }
         }
+        chunks(&self.conn, &[], 2, &now, |count| {
+            let rows: Vec<String> =
+                (0..count / 2).map(|at| format!("(?{},?{})", 1 + 2 * at, 2 + 2 * at)).collect();
+            format!("INSERT OR REPLACE INTO side_shared VALUES {}", rows.join(","))
+        })?;
+        chunks(&self.conn, &[], 1, &alone, |count| {
+            format!("DELETE FROM side_shared WHERE id IN ({})", marks(1, count))
+        })?;
         let mut delete = self.conn.prepare_cached("DELETE FROM side WHERE id BETWEEN ?1 AND ?2")?;
         for run in gone.chunk_by(|a, b| a + 1 == *b) {
             if let (Some(first), Some(last)) = (run.first(), run.last()) {
@@ -227,6 +242,64 @@ impl Tables {
         }
         Ok(())
     }
+}
+
+/// Ranges of fewer UIDs are taken together in one statement.
+const SHORT: i64 = 16;
+/// Values that change from one statement to the next.
+const CHUNK: usize = 128;
+
+/// So many places for values, from the `first` on.
+pub(super) fn marks(first: usize, count: usize) -> String {
+    let marks: Vec<String> = (first..first + count).map(|at| format!("?{at}")).collect();
+    marks.join(",")
+}
+
+/// Executes a statement with values that stay and as many of the others at a time as it says it takes, `width` of which
+/// belong together.
+pub(super) fn chunks(
+    conn: &Connection,
+    fixed: &[i64],
+    width: usize,
+    mut values: &[i64],
+    sql: impl Fn(usize) -> String,
+) -> Sql<()> {
+    for size in [CHUNK, CHUNK / 8, width] {
+        if values.len() < size {
+            continue;
+        }
+        let mut statement = conn.prepare_cached(&sql(size))?;
+        while let Some((chunk, rest)) = values.split_at_checked(size) {
+            statement.execute(rusqlite::params_from_iter(fixed.iter().chain(chunk)))?;
+            values = rest;
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Executes a statement for messages in ranges of UIDs: for each long one alone, for many short ones together.
+fn each_run(conn: &Connection, fixed: &[i64], runs: &[(u32, u32)], sql: impl Fn(&str) -> String) -> Sql<()> {
+    let mut short = Vec::new();
+    let mut long = None;
+    let next = fixed.len() + 1;
+    for (first, last) in runs {
+        let (first, last) = (i64::from(*first), i64::from(*last));
+        if last - first + 1 < SHORT && runs.len() > 1 {
+            short.extend(first..=last);
+            continue;
+        }
+        let statement = match &mut long {
+            Some(statement) => statement,
+            None => {
+                long.insert(conn.prepare_cached(&sql(&format!("uid BETWEEN ?{next} AND ?{}", next + 1)))?)
+            }
+        };
+        statement.execute(rusqlite::params_from_iter(fixed.iter().chain([&first, &last])))?;
+    }
+    chunks(conn, fixed, 1, &short, |count| sql(&format!("uid IN ({})", marks(next, count))))
 }
 
 /// Flags as they are in another mailbox, where keywords have other bits.

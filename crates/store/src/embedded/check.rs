@@ -415,6 +415,13 @@ macro_rules! known {
     };
 }
 
+/// How many have a body: messages that share prefix and card are one.
+macro_rules! held {
+    () => {
+        "(SELECT body, count(DISTINCT side) + sum(side IS NULL) AS held FROM message GROUP BY body)"
+    };
+}
+
 /// What a mailbox's counters must be.
 macro_rules! counted {
     () => {
@@ -428,13 +435,18 @@ macro_rules! counted {
 const COUNTERS: &[(&str, &str, &str)] = &[
     (
         "bodies whose number of messages is wrong",
-        "FROM body LEFT JOIN (SELECT body, count(*) AS held FROM message GROUP BY body) ON body = id
-         WHERE refs <> coalesce(held, 0) OR (refs = 0) <> (zero_since IS NOT NULL)",
-        "UPDATE body SET refs = coalesce(held, 0),
+        concat!(
+            "FROM body LEFT JOIN ",
+            held!(),
+            " ON body = id WHERE refs <> coalesce(held, 0) OR (refs = 0) <> (zero_since IS NOT NULL)"
+        ),
+        concat!(
+            "UPDATE body SET refs = coalesce(held, 0),
          zero_since = CASE WHEN coalesce(held, 0) = 0 THEN coalesce(zero_since, :now) ELSE NULL END
-         FROM (SELECT id AS this, held FROM body
-               LEFT JOIN (SELECT body, count(*) AS held FROM message GROUP BY body) ON body = id)
-         WHERE id = this AND (refs <> coalesce(held, 0) OR (refs = 0) <> (zero_since IS NOT NULL))",
+         FROM (SELECT id AS this, held FROM body LEFT JOIN ",
+            held!(),
+            " ON body = id) WHERE id = this AND (refs <> coalesce(held, 0) OR (refs = 0) <> (zero_since IS NOT NULL))"
+        ),
     ),
     (
         "prefixes and cards whose number of messages is wrong",

@@ -15,7 +15,7 @@ pub(crate) const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Rows of `message` are what a scan of a mailbox touches: compact, in the order of UIDs. What a listing wants beside
 /// them is appended to `side`, so that a delivery dirties few pages; copies of a message share it, and `side_shared`
-/// counts how many there are beside the first. Bodies lie in segments or files; `body` says where.
+/// counts how many there are beside the first, which together are one for their body. Bodies lie in segments or files; `body` says where.
 const TABLES: &str = "
 CREATE TABLE log (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -130,7 +130,7 @@ pub(crate) fn open_writer(path: &Path, store: u64, sync: bool) -> Result<(Connec
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "cache_size", -32_768)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
-    conn.set_prepared_statement_cache_capacity(64);
+    conn.set_prepared_statement_cache_capacity(128);
     let empty: bool = conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
     if empty {
         let store = store as i64;

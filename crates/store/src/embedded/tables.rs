@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bulk::{chunks, marks};
 use super::journal::Journal;
 use super::keywords::Keywords;
 use super::readers;
@@ -80,6 +81,14 @@ pub(super) struct BodyChange {
     pub(super) new: Option<Place>,
 }
 
+/// A message more, or less, of a row of `side`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SideChange {
+    pub(super) side: u64,
+    pub(super) by: i64,
+    pub(super) body: u64,
+}
+
 /// The writing connection with what is known of its rows.
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -96,8 +105,8 @@ pub(crate) struct Tables {
     /// The open part can be rolled back alone.
     savepoint: bool,
     pub(super) bodies: HashMap<u64, BodyChange>,
-    /// How many messages more have a row of `side` that was there before.
-    pub(super) sides: HashMap<u64, i64>,
+    /// Messages more or less of a row of `side` that was there before.
+    pub(super) sides: Vec<SideChange>,
     /// Keys changed since the last commit, for the readers' cache.
     pub(crate) keys: Vec<String>,
     /// Accounts changed since the last commit, for who watches them.
@@ -124,7 +133,7 @@ impl Tables {
             savepoint: false,
             keywords: HashMap::new(),
             bodies: HashMap::new(),
-            sides: HashMap::new(),
+            sides: Vec::new(),
             keys: Vec::new(),
             touched: Vec::new(),
             renamed: Vec::new(),
@@ -184,35 +193,45 @@ impl Tables {
 
     /// Ends a caller's part. `number` is that of its record, which is also its time.
     pub(crate) fn end_part(&mut self, number: u64) -> Sql<()> {
+        self.settle_sides()?;
+        self.settle_bodies(number)?;
+        if self.savepoint { self.run("RELEASE part") } else { Ok(()) }
+    }
+
+    fn settle_bodies(&mut self, number: u64) -> Sql<()> {
+        let zero_since = number as i64;
         // In the order of their rows.
         let mut bodies: Vec<_> = self.bodies.drain().collect();
         bodies.sort_unstable_by_key(|(id, _)| *id);
+        let (mut less, mut more) = (Vec::new(), Vec::new());
         for (id, change) in bodies {
-            let zero_since = number as i64;
-            if let Some(place) = change.new {
-                self.conn
-                    .prepare_cached("INSERT INTO body VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
-                    .execute(params![
-                        id as i64,
-                        change.refs,
-                        (change.refs == 0).then_some(zero_since),
-                        place.segment as i64,
-                        place.offset as i64,
-                        place.octets as i64,
-                        place.crc,
-                        place.file
-                    ])?;
-            } else if change.refs != 0 {
-                self.conn
-                    .prepare_cached(
-                        "UPDATE body SET refs = refs + ?2,
-                         zero_since = CASE WHEN refs + ?2 = 0 THEN ?3 ELSE NULL END WHERE id = ?1",
-                    )?
-                    .execute(params![id as i64, change.refs, zero_since])?;
+            match (change.new, change.refs) {
+                (Some(place), refs) => {
+                    self.conn
+                        .prepare_cached("INSERT INTO body VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+                        .execute(params![
+                            id as i64,
+                            refs,
+                            (refs == 0).then_some(zero_since),
+                            place.segment as i64,
+                            place.offset as i64,
+                            place.octets as i64,
+                            place.crc,
+                            place.file
+                        ])?;
+                }
+                (None, 0) => {}
+                (None, -1) => less.push(id as i64),
+                (None, 1) => more.push(id as i64),
+                (None, refs) => {
+                    self.conn.prepare_cached(&body_refs(1))?.execute([refs, zero_since, id as i64])?;
+                }
             }
         }
-        self.settle_sides()?;
-        if self.savepoint { self.run("RELEASE part") } else { Ok(()) }
+        for (by, ids) in [(-1, less), (1, more)] {
+            chunks(&self.conn, &[by, zero_since], 1, &ids, body_refs)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn undo_part(&mut self) -> Sql<()> {
@@ -445,4 +464,13 @@ impl Tables {
         let old = self.keywords.remove(&id);
         self.undo.push(Undo::Keywords(id, old));
     }
+}
+
+/// Bodies that more or fewer have.
+fn body_refs(count: usize) -> String {
+    format!(
+        "UPDATE body SET refs = refs + ?1, zero_since = CASE WHEN refs + ?1 = 0 THEN ?2 ELSE NULL END
+         WHERE id IN ({})",
+        marks(3, count)
+    )
 }
