@@ -40,7 +40,7 @@ async fn make(dir: &Path, compacted: bool) -> String {
     let mailbox = Op::CreateMailbox {
         account: AccountId(1),
         name: "Archive".into(),
-        special_use: None,
+        special_use: Some("\\Archive".into()),
         uid_validity: None,
     };
     store.commit(tx(vec![mailbox]), vec![]).await.unwrap();
@@ -52,6 +52,14 @@ async fn make(dir: &Path, compacted: bool) -> String {
             mailbox: first,
             uids: vec![Uid(2)],
             change: FlagChange::Add(Flags::SEEN),
+            keywords: vec!["$Work".into(), "$Last".into()],
+            unchanged_since: None,
+        },
+        Op::Copy { from: first, uids: vec![Uid(2)], to: archive },
+        Op::SetFlags {
+            mailbox: archive,
+            uids: vec![Uid(2), Uid(3)],
+            change: FlagChange::Add(Flags::DELETED),
             keywords: vec![],
             unchanged_since: None,
         },
@@ -78,7 +86,7 @@ async fn a_healthy_store_has_no_problems() {
         let before = make(dir.path(), compacted).await;
         let report = Store::check(dir.path(), LOOK).unwrap();
         assert!(report.is_clean(), "{report}");
-        assert_eq!(report.messages, 7);
+        assert_eq!(report.messages, 8);
         assert!(report.octets > 1_200_000);
         assert_eq!(look(dir.path()).await, before);
     }
@@ -155,6 +163,16 @@ async fn wrong_counters_and_references_are_found_and_put_right() {
         ("UPDATE account SET octets = octets + 5", "accounts whose counters"),
         ("UPDATE mailbox SET messages = 0", "mailboxes whose counters"),
         ("UPDATE mailbox SET uid_next = 1", "mailboxes whose counters"),
+        ("UPDATE mailbox SET unseen = unseen + 1", "mailboxes whose counters"),
+        ("UPDATE mailbox SET deleted = 9", "mailboxes whose counters"),
+        ("UPDATE mailbox SET deleted_octets = 9", "mailboxes whose counters"),
+        ("DELETE FROM side_shared", "cards whose number"),
+        ("UPDATE side_shared SET extra = 5", "cards whose number"),
+        ("INSERT INTO side_shared VALUES (99999, 1)", "count nothing"),
+        ("INSERT OR IGNORE INTO side_shared SELECT id, 1 FROM side", "cards whose number"),
+        ("INSERT INTO keyword VALUES (99999, 5, 'x')", "keywords of no mailbox"),
+        ("UPDATE message SET flags = flags | (1 << 62)", "no name"),
+        ("UPDATE message SET flags = flags | (1 << 63)", "no name"),
         ("UPDATE body SET refs = 7", "bodies whose number"),
         ("UPDATE body SET zero_since = 1", "bodies whose number"),
         ("INSERT INTO side VALUES (99999, '', '')", "no message has"),
@@ -192,13 +210,17 @@ async fn what_cannot_be_saved_is_named_and_the_rest_is_whole() {
     };
     type Damage<'a> = (&'a dyn Fn(&Path), &'a [&'a str], bool);
     let damages: [Damage<'_>; 3] = [
-        (&spoil_segment, &["message 2 of 1002 octets in INBOX (mailbox 1, account 1)"], true),
+        (
+            &spoil_segment,
+            &["message 2 of 1002 octets in INBOX (mailbox 1, account 1)", "message 4 of 1002"],
+            true,
+        ),
         (
             &shorten_file,
             &["message 4 of 1200002 octets in INBOX", "message 3 of 1200002 octets in Archive"],
             true,
         ),
-        (&remove_row, &["message 2 of 1002 octets in INBOX"], false),
+        (&remove_row, &["message 2 of 1002 octets in INBOX", "message 4 of 1002"], false),
     ];
     for (damage, texts, kept) in damages {
         let dir = tempfile::tempdir().unwrap();
@@ -213,9 +235,9 @@ async fn what_cannot_be_saved_is_named_and_the_rest_is_whole() {
         assert_eq!(dir.path().join("lost").exists(), kept);
         let report = Store::check(dir.path(), LOOK).unwrap();
         assert!(report.is_clean(), "{report}");
-        assert_eq!(report.messages, 7 - texts.len() as u64);
+        assert_eq!(report.messages, 8 - texts.len() as u64);
         // The remaining are readable, as the picture reads all of them.
-        assert_eq!(look(dir.path()).await.matches("MessageRow").count(), 7 - texts.len());
+        assert_eq!(look(dir.path()).await.matches("MessageRow").count(), 8 - texts.len());
     }
 }
 

@@ -1,12 +1,25 @@
 //! What every backend promises, as tests that know only the handle. A backend joins by a [`Place`] that opens it.
 
-mod model;
-mod promises;
-
 use bytes::Bytes;
 
 use crate::tx::{AddMessage, BodySource, Op, OpResult, Receipt, Require, Tx, TxError};
 use crate::{AccountId, Flags, MailboxId, NewBody, Options, Store, Uid};
+
+/// One test per promise and backend.
+macro_rules! promises {
+    ($($name:ident),* $(,)?) => {
+        mod embedded {
+            $(#[test]
+            fn $name() {
+                super::run(super::$name(&super::Embedded::new()));
+            })*
+        }
+    };
+}
+
+mod mailboxes;
+mod model;
+mod promises;
 
 /// Where a store of one backend lives, so that a test can close it and come back.
 trait Place {

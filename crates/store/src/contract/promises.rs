@@ -6,18 +6,6 @@ use super::{Embedded, Place, add, body, content, deliver, inbox, put, requiring,
 use crate::tx::{BodySource, FlagChange, Op, OpResult, Require, Tx, TxError, TxId};
 use crate::{AccountId, Flags, MailboxId, ModSeq, ReadError, Uid};
 
-/// One test per promise and backend.
-macro_rules! promises {
-    ($($name:ident),* $(,)?) => {
-        mod embedded {
-            $(#[test]
-            fn $name() {
-                super::run(super::$name(&super::Embedded::new()));
-            })*
-        }
-    };
-}
-
 promises!(
     durable_what_was_answered_is_there_after_opening_again,
     atomic_a_failure_anywhere_leaves_nothing,

@@ -214,6 +214,7 @@ impl Tables {
             self.leave(side, body as u64);
         }
         self.journal.forget(mailbox);
+        self.renamed.push(mailbox);
         self.conn.prepare_cached("DELETE FROM keyword WHERE mailbox = ?1")?.execute([mailbox as i64])?;
         self.conn.prepare_cached("DELETE FROM vanished WHERE mailbox = ?1")?.execute([mailbox as i64])?;
         self.conn.prepare_cached("DELETE FROM mailbox WHERE id = ?1")?.execute([mailbox as i64])?;

@@ -142,10 +142,10 @@ impl Tables {
         let upto = i64::try_from(flagged.upto).unwrap_or(i64::MAX);
         let fixed =
             [flagged.mailbox as i64, flagged.modseq as i64, upto, !flagged.clear as i64, flagged.set as i64];
-        each_run(&self.conn, &fixed, &flagged.runs, |uids| {
+        each_run(&self.conn, &fixed, wide(&flagged.runs), |uids| {
             format!(
                 "UPDATE message SET flags = (flags & ?4) | ?5, modseq = ?2
-                 WHERE mailbox = ?1 AND {uids} AND modseq <= ?3 AND ((flags & ?4) | ?5) <> flags"
+                 WHERE mailbox = ?1 AND uid {uids} AND modseq <= ?3 AND ((flags & ?4) | ?5) <> flags"
             )
         })?;
         self.journal.note(flagged.mailbox, flagged.modseq, &flagged.runs);
@@ -160,8 +160,8 @@ impl Tables {
     pub(super) fn expunge(&mut self, mailbox: u64, modseq: u64, runs: &[(u32, u32)]) -> Sql<()> {
         let mut gone = Vec::new();
         rows(&self.conn, mailbox, runs, |row| gone.push(row))?;
-        each_run(&self.conn, &[mailbox as i64], runs, |uids| {
-            format!("DELETE FROM message WHERE mailbox = ?1 AND {uids}")
+        each_run(&self.conn, &[mailbox as i64], wide(runs), |uids| {
+            format!("DELETE FROM message WHERE mailbox = ?1 AND uid {uids}")
         })?;
         let vanished: Vec<i64> =
             runs.iter().flat_map(|(first, last)| [*first, *last].map(i64::from)).collect();
@@ -222,7 +222,7 @@ impl Tables {
                 alone.push(side as i64);
             }
             if left < 0 {
-                gone.push(side);
+                gone.push(side as i64);
                 self.refer(body, -1);
             }
         }
@@ -234,13 +234,9 @@ impl Tables {
         chunks(&self.conn, &[], 1, &alone, |count| {
             format!("DELETE FROM side_shared WHERE id IN ({})", marks(1, count))
         })?;
-        let mut delete = self.conn.prepare_cached("DELETE FROM side WHERE id BETWEEN ?1 AND ?2")?;
-        for run in gone.chunk_by(|a, b| a + 1 == *b) {
-            if let (Some(first), Some(last)) = (run.first(), run.last()) {
-                delete.execute([*first as i64, *last as i64])?;
-            }
-        }
-        Ok(())
+        let runs: Vec<(i64, i64)> =
+            gone.chunk_by(|a, b| a + 1 == *b).filter_map(|run| Some((*run.first()?, *run.last()?))).collect();
+        each_run(&self.conn, &[], runs.into_iter(), |ids| format!("DELETE FROM side WHERE id {ids}"))
     }
 }
 
@@ -280,26 +276,32 @@ pub(super) fn chunks(
     Ok(())
 }
 
-/// Executes a statement for messages in ranges of UIDs: for each long one alone, for many short ones together.
-fn each_run(conn: &Connection, fixed: &[i64], runs: &[(u32, u32)], sql: impl Fn(&str) -> String) -> Sql<()> {
-    let mut short = Vec::new();
-    let mut long = None;
-    let next = fixed.len() + 1;
+/// Executes a statement for rows in ranges of numbers, given the condition: for each long one alone, for many short ones
+/// together.
+fn each_run(
+    conn: &Connection,
+    fixed: &[i64],
+    runs: impl ExactSizeIterator<Item = (i64, i64)>,
+    sql: impl Fn(&str) -> String,
+) -> Sql<()> {
+    let (mut long, mut short) = (None, Vec::new());
+    let (alone, next) = (runs.len() == 1, fixed.len() + 1);
     for (first, last) in runs {
-        let (first, last) = (i64::from(*first), i64::from(*last));
-        if last - first + 1 < SHORT && runs.len() > 1 {
+        if last - first + 1 < SHORT && !alone {
             short.extend(first..=last);
             continue;
         }
         let statement = match &mut long {
             Some(statement) => statement,
-            None => {
-                long.insert(conn.prepare_cached(&sql(&format!("uid BETWEEN ?{next} AND ?{}", next + 1)))?)
-            }
+            None => long.insert(conn.prepare_cached(&sql(&format!("BETWEEN ?{next} AND ?{}", next + 1)))?),
         };
         statement.execute(rusqlite::params_from_iter(fixed.iter().chain([&first, &last])))?;
     }
-    chunks(conn, fixed, 1, &short, |count| sql(&format!("uid IN ({})", marks(next, count))))
+    chunks(conn, fixed, 1, &short, |count| sql(&format!("IN ({})", marks(next, count))))
+}
+
+fn wide(runs: &[(u32, u32)]) -> impl ExactSizeIterator<Item = (i64, i64)> {
+    runs.iter().map(|(first, last)| (i64::from(*first), i64::from(*last)))
 }
 
 /// Flags as they are in another mailbox, where keywords have other bits.

@@ -77,7 +77,7 @@ pub async fn picture(store: &Store) -> String {
         let Some(row) = store.account(account).await.unwrap() else { continue };
         text += &format!("{row:?}\n");
         for mailbox in store.mailboxes(account).await.unwrap() {
-            text += &format!("{mailbox:?}\n");
+            text += &format!("{mailbox:?} {:?}\n", store.keywords(mailbox.id).unwrap());
             for row in store.messages(mailbox.id, None, 10_000).await.unwrap() {
                 let crc = crc32c::crc32c(&content(store, mailbox.id, row.uid).await);
                 text += &format!("{row:?} {crc:08x}\n");
