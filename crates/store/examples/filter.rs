@@ -57,6 +57,32 @@ fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+struct Watch(Instant, Duration);
+
+impl Watch {
+    fn start() -> Watch {
+        Watch(Instant::now(), cpu())
+    }
+}
+
+#[derive(Default)]
+struct Spent {
+    time: Duration,
+    cpu: Duration,
+}
+
+impl Spent {
+    fn add(&mut self, watch: &Watch) {
+        self.time += watch.0.elapsed();
+        self.cpu += cpu() - watch.1;
+    }
+
+    fn each(&self, count: u128) -> String {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
+        format!("{:.1} us each, {:.1} us CPU", micros(self.time), micros(self.cpu))
+    }
+}
+
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
@@ -100,8 +126,8 @@ async fn main() {
     let mut dice = Dice(4);
     let vocabulary = vocabulary(&mut dice);
     let mut collector = Grams::default();
-    let (mut collect, mut add, mut all) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO), 0);
-    let (mut batch, mut rare) = (Vec::new(), String::new());
+    let (mut collect, mut add, mut all) = (Spent::default(), Spent::default(), 0);
+    let (mut texts, mut rare) = (Vec::new(), String::new());
     let before = resident();
     for body in 1..=bodies {
         // Of some length around the middle.
@@ -110,30 +136,28 @@ async fn main() {
         if body == bodies / 2 {
             rare = String::from_utf8_lossy(&text[20..44]).into_owned();
         }
-        let start = Instant::now();
-        collector.text(&text);
-        batch.push((body, collector.finish()));
-        collect += start.elapsed();
-        if batch.len() == BATCH || body == bodies {
-            let (start, before) = (Instant::now(), cpu());
-            store.filter_add(account, std::mem::take(&mut batch)).await;
-            add = (add.0 + start.elapsed(), add.1 + (cpu() - before));
+        texts.push((body, text));
+        if texts.len() == BATCH || body == bodies {
+            let watch = Watch::start();
+            let sign = |(body, text): (u128, Vec<u8>)| {
+                collector.text(&text);
+                (body, collector.finish())
+            };
+            let signatures = texts.drain(..).map(sign).collect();
+            collect.add(&watch);
+            let watch = Watch::start();
+            store.filter_add(account, signatures).await;
+            add.add(&watch);
         }
     }
-    let each = |time: Duration| time.as_secs_f64() * 1e6 / bodies as f64;
     let disk = octets(&dir.join("filter")) as f64;
     println!("{bodies} texts of {len} octets: {:.1} MB of text", all as f64 / 1e6);
     println!(
-        "  collecting grams {:.1} us each, {:.0} MB/s",
-        each(collect),
-        all as f64 / collect.as_secs_f64() / 1e6
+        "  collecting grams {}, {:.0} MB/s of CPU",
+        collect.each(bodies),
+        all as f64 / collect.cpu.as_secs_f64() / 1e6
     );
-    println!(
-        "  adding {:.1} us each, {:.1} us CPU; {:.2} octets on disk for each of text",
-        each(add.0),
-        each(add.1),
-        disk / all as f64
-    );
+    println!("  adding {}; {:.2} octets on disk for each of text", add.each(bodies), disk / all as f64);
     println!("  memory grew by {} KiB", resident().saturating_sub(before));
     store.stop().await;
     drop(store);
