@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use jiff::Zoned;
 use packetboat_account::{Quota, over_quota};
+use packetboat_message::card;
 use packetboat_message::header::{Field, HeaderEnd, HeaderScan};
 use packetboat_message::trace::{Client, Received, return_path};
 use packetboat_message::{Address, date};
@@ -18,6 +19,10 @@ use packetboat_store::{
 
 use crate::office::unreadable;
 use crate::{Addressee, Destination, MessageTag, Origin, PostOffice, Refusal, Role, route};
+
+/// Recipients for whom a card is written with the message; for more of them, the card is made when it is asked for. A
+/// transaction has room for so many of the largest.
+const CARDS_MAX: usize = 200;
 
 /// A message on its way in.
 #[derive(Debug)]
@@ -32,6 +37,7 @@ pub struct Intake {
     body: Option<NewBody>,
     octets: u64,
     header: HeaderScan,
+    card: card::Builder,
 }
 
 /// A recipient that was accepted.
@@ -87,6 +93,7 @@ impl PostOffice {
             body: None,
             octets: 0,
             header: HeaderScan::default(),
+            card: card::Builder::new(),
         })
     }
 }
@@ -137,6 +144,7 @@ impl Intake {
             return Err(Refusal::TooLarge(limit));
         }
         self.header.push(&chunk);
+        self.card.push(&chunk);
         match &mut self.body {
             Some(body) => body.write(chunk).await.map_err(|error| {
                 tracing::error!(tag = %self.tag, %error, "a message body could not be written");
@@ -169,6 +177,7 @@ impl Intake {
             let first = outcomes.into_iter().find_map(|(_, outcome)| outcome.err());
             return Err(first.unwrap_or(Refusal::Temporary));
         }
+        let card = std::mem::take(&mut self.card).finish();
         let mut ops: Vec<Op> = Vec::with_capacity(outcomes.len());
         let mut require = Vec::new();
         let mut served = HashSet::with_capacity(outcomes.len());
@@ -193,8 +202,8 @@ impl Intake {
             ops.push(Op::AddMessage(AddMessage {
                 mailbox: recipient.mailbox,
                 body: BodySource::New(0),
+                card: if served.len() <= CARDS_MAX { card.card(&prefix).into() } else { Bytes::new() },
                 prefix,
-                card: Bytes::new(),
                 flags: Flags::NONE,
                 received_at: self.began.timestamp().as_microsecond(),
                 keywords: vec![],

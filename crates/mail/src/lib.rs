@@ -1,11 +1,13 @@
 //! The post office: what becomes of a message.
 //!
 //! A session hands over a sender, recipients and a body as they come in and asks for a verdict at each step
-//! ([`Intake`]); a person picks their mail up from a [`Maildrop`]. Verdicts are [`Refusal`]s with a meaning: this
-//! room knows no reply codes, no sockets, and not which backend stands behind the store.
+//! ([`Intake`]); a person picks their mail up from a [`Maildrop`] or keeps it in [mailboxes](mailbox). Verdicts are
+//! [`Refusal`]s with a meaning: this room knows no reply codes, no sockets, and not which backend stands behind the
+//! store.
 
 mod id;
 mod intake;
+pub mod mailbox;
 mod maildrop;
 mod office;
 mod refusal;

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) hostname: Domain,
     pub(crate) limits: Limits,
     pub(crate) locks: Locks,
+    pub(crate) views: crate::mailbox::Views,
+    pub(crate) reshaping: crate::mailbox::Reshaping,
     inboxes: Mutex<HashMap<AccountId, MailboxId>>,
 }
 
@@ -96,6 +98,8 @@ impl PostOffice {
                 hostname,
                 limits,
                 locks: Locks::default(),
+                views: Default::default(),
+                reshaping: Default::default(),
                 inboxes: Mutex::default(),
             }),
         }

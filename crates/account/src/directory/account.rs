@@ -258,7 +258,8 @@ impl Inner {
                 change.also(Op::CreateMailbox {
                     account: id,
                     name: name.to_owned(),
-                    special_use: None,
+                    // The others are called what they are for (RFC 6154 section 2).
+                    special_use: (name != "INBOX").then(|| format!("\\{name}")),
                     uid_validity: None,
                 });
             }
