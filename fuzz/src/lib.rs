@@ -7,6 +7,7 @@
 //! A new target is a function here, its name in [`TARGETS`], and two lines in `fuzz_targets/`.
 
 pub mod message;
+pub mod mime;
 pub mod pop3;
 pub mod session;
 pub mod smtp;
@@ -19,6 +20,7 @@ pub type Target = fn(&[u8]);
 /// Every target by its name, which is that of its file in `fuzz_targets/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", message::address),
+    ("card", mime::card),
     ("certificate", wire::certificate),
     ("compose", message::compose),
     ("date", message::date),
@@ -32,11 +34,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("reply", wire::reply),
     ("sasl_client", wire::sasl_client),
     ("sasl_server", wire::sasl_server),
+    ("search", mime::search),
+    ("section_filter", mime::section_filter),
     ("smtp_client", smtp::client),
     ("smtp_command", smtp::command),
     ("smtp_server", smtp::server),
     ("store_records", store::records),
+    ("structure", mime::structure),
     ("surrogate", message::surrogate),
+    ("text", mime::text),
 ];
 
 /// Makes a target of a function of this crate.
