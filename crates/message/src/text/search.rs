@@ -205,14 +205,24 @@ struct HeaderText {
 
 impl HeaderText {
     fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) {
-        for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |found| found + 1);
+            let (line, after) = rest.split_at(end);
+            rest = after;
             if !self.mid_line && !matches!(line.first(), Some(b' ' | b'\t')) {
                 self.finish(out);
             }
             self.mid_line = !line.ends_with(b"\n");
             let room = HEADER_MAX.saturating_sub(self.field.len());
             let text = line.strip_suffix(b"\n").unwrap_or(line);
-            self.field.extend(text.iter().filter(|octet| !matches!(octet, b'\r' | 0)).take(room));
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            // Other octets that no line has are left out one by one.
+            if memchr::memchr2(b'\r', 0, text).is_none() {
+                self.field.extend_from_slice(text.get(..room).unwrap_or(text));
+            } else {
+                self.field.extend(text.iter().filter(|octet| !matches!(octet, b'\r' | 0)).take(room));
+            }
         }
     }
 
