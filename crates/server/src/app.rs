@@ -14,7 +14,7 @@ use crate::accounts;
 use crate::admin::{self, AdminSocket};
 use crate::log;
 use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
-use crate::session::{Counter, Pop3Service, SmtpService};
+use crate::session::{Counter, ImapService, Pop3Service, SmtpService};
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
 
@@ -91,6 +91,10 @@ impl App {
         }
         for name in ["pop3", "pop3s"] {
             let service = Pop3Service::new(pop3_config(settings), counter.clone(), Arc::clone(metrics));
+            server.add(name, Arc::new(service));
+        }
+        for name in ["imap", "imaps"] {
+            let service = ImapService::new(imap_config(settings), counter.clone(), Arc::clone(metrics));
             server.add(name, Arc::new(service));
         }
     }
@@ -223,6 +227,28 @@ fn pop3_config(settings: &Settings) -> packetboat_pop3::server::Config {
         settings::Expire::Days(days) => Expire::Days(days),
     });
     config.timeouts = Timeouts { transaction: pop3.timeout, ..config.timeouts };
+    config.max_failed_logins = settings.auth.failures;
+    config
+}
+
+fn imap_config(settings: &Settings) -> packetboat_imap::server::Config {
+    use packetboat_imap::server::{Config, Timeouts};
+    let imap = &settings.imap;
+    let mut config = Config::new(&settings.general.hostname);
+    config.implementation = Some(("packetboat".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
+    config.starttls = true;
+    config.plaintext_logins = settings.auth.plaintext_without_tls;
+    config.mechanisms = settings.auth.mechanisms.clone();
+    config.disabled.clone_from(&imap.disabled);
+    config.disabled_for =
+        imap.disabled_for.iter().map(|family| (family.name.clone(), family.without.clone())).collect();
+    config.append_limit = settings.limits.message_size.0;
+    config.timeouts = Timeouts {
+        inactivity: imap.timeout,
+        idle: imap.idle_timeout,
+        idle_keepalive: imap.idle_keepalive,
+        ..config.timeouts
+    };
     config.max_failed_logins = settings.auth.failures;
     config
 }

@@ -99,6 +99,8 @@ impl Demo {
             lmtp: next(),
             pop3: next(),
             pop3s: next(),
+            imap: next(),
+            imaps: next(),
             metrics: next(),
             ..settings.listen
         };

@@ -56,6 +56,7 @@ fn what_to_try(ready: &Ready) -> String {
     let (smtp, submission, submissions) = (port("smtp"), port("submission"), port("submissions"));
     let (lmtp, pop3, pop3s, metrics) = (port("lmtp"), port("pop3"), port("pop3s"), port("metrics"));
     let (ca, dir) = (ready.ca.display(), ready.dir.display());
+    let (imap, imaps) = (port("imap"), port("imaps"));
     let more = match ready.accounts.len().saturating_sub(2) {
         0 => String::new(),
         more => format!(" and {more} more (user0000@demo.test, ...)"),
@@ -65,7 +66,8 @@ fn what_to_try(ready: &Ready) -> String {
 packetboat is ready. Everything is on 127.0.0.1 and kept in {dir}
 
   SMTP {smtp}   submission {submission} (STARTTLS), {submissions} (TLS)   LMTP {lmtp}
-  POP3 {pop3} (STLS), {pop3s} (TLS)   metrics http://127.0.0.1:{metrics}/metrics
+  IMAP {imap} (STARTTLS), {imaps} (TLS)   POP3 {pop3} (STLS), {pop3s} (TLS)
+  metrics http://127.0.0.1:{metrics}/metrics
 
   accounts: alice@demo.test, bob@demo.test{more}, password demo
   certificate authority: {ca}
@@ -83,6 +85,11 @@ Things to try:
   # what is in bob's maildrop, and the first letter
   curl --cacert {ca} -u bob@demo.test:demo pop3s://localhost:{pop3s}/
   curl --cacert {ca} -u bob@demo.test:demo pop3s://localhost:{pop3s}/1
+
+  # bob's mailboxes, the headers of his letters, and those that have a word in them
+  curl --cacert {ca} -u bob@demo.test:demo imaps://localhost:{imaps}/
+  curl --cacert {ca} -u bob@demo.test:demo imaps://localhost:{imaps}/INBOX -X 'FETCH 1:* (FLAGS ENVELOPE)'
+  curl --cacert {ca} -u bob@demo.test:demo imaps://localhost:{imaps}/INBOX -X 'SEARCH TEXT Ahoy'
 
   # the textbook, by hand: HELO, MAIL FROM:, RCPT TO:, DATA, a dot, QUIT
   telnet 127.0.0.1 {smtp}

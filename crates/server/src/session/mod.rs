@@ -2,6 +2,7 @@
 //!
 //! A session file carries an event to whoever decides and carries the verdict back. It decides nothing.
 
+mod imap;
 mod login;
 mod pop3;
 mod smtp;
@@ -9,6 +10,7 @@ mod smtp;
 use packetboat_account::Authenticator;
 use packetboat_mail::PostOffice;
 
+pub use imap::ImapService;
 pub use pop3::Pop3Service;
 pub use smtp::SmtpService;
 

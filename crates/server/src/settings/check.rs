@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::keys::{Accounts, Auth, Certificate, General, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
+use super::keys::{Accounts, Auth, Certificate, General, Imap, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
 use super::problem::{Problem, Report};
 use super::section::{Known, Section, read_section};
 use super::value::ListenAddress;
@@ -24,6 +24,7 @@ pub(super) fn known() -> Known {
         .with::<Limits>()
         .with::<Smtp>()
         .with::<Pop3>()
+        .with::<Imap>()
         .with::<Accounts>()
         .with::<Auth>()
         .with::<Store>()
@@ -74,6 +75,7 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "limits" => settings.limits = read_section(table, &known, report),
                 "smtp" => settings.smtp = read_section(table, &known, report),
                 "pop3" => settings.pop3 = read_section(table, &known, report),
+                "imap" => settings.imap = read_section(table, &known, report),
                 "accounts" => settings.accounts = read_section(table, &known, report),
                 "auth" => settings.auth = read_section(table, &known, report),
                 "store" => settings.store = read_section(table, &known, report),
@@ -213,7 +215,7 @@ fn check_hostname(name: &str, report: &mut Report<'_>) {
 
 impl Listen {
     /// The services that take connections from the network, with their addresses.
-    pub fn services(&self) -> [(&'static str, &Vec<ListenAddress>); 7] {
+    pub fn services(&self) -> [(&'static str, &Vec<ListenAddress>); 9] {
         [
             ("smtp", &self.smtp),
             ("submission", &self.submission),
@@ -221,6 +223,8 @@ impl Listen {
             ("lmtp", &self.lmtp),
             ("pop3", &self.pop3),
             ("pop3s", &self.pop3s),
+            ("imap", &self.imap),
+            ("imaps", &self.imaps),
             ("metrics", &self.metrics),
         ]
     }

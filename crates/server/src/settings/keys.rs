@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use packetboat_imap::server::Extension;
 use packetboat_message::Domain;
 use packetboat_wire::sasl::Mechanism;
 use toml::Spanned;
@@ -11,7 +12,9 @@ use toml::de::DeValue;
 
 use super::problem::Report;
 use super::section::{Key, Section, path, read_value, section, within};
-use super::value::{Expire, ListenAddress, LogFormat, Separator, Size, Strictness, TlsVersion, Value};
+use super::value::{
+    ClientFamily, Expire, ListenAddress, LogFormat, Separator, Size, Strictness, TlsVersion, Value,
+};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -80,6 +83,10 @@ section! {
         pop3: Vec<ListenAddress> = vec![ListenAddress::Port(110)];
         /// POP3 under TLS from the first byte.
         pop3s: Vec<ListenAddress> = vec![ListenAddress::Port(995)];
+        /// IMAP, in the clear and by STARTTLS.
+        imap: Vec<ListenAddress> = vec![ListenAddress::Port(143)];
+        /// IMAP under TLS from the first byte.
+        imaps: Vec<ListenAddress> = vec![ListenAddress::Port(993)];
         /// Numbers for Prometheus (/metrics) and a sign of life (/healthz), by HTTP in the clear. Not for the world.
         metrics: Vec<ListenAddress> = vec![];
         /// The local socket by which `packetboat account …` and other commands reach the running server. A relative
@@ -155,6 +162,23 @@ section! {
         login_delay: Duration = seconds(0), in seconds(0)..=LONG;
         /// How long messages are promised to be kept: "never" deletes none, or a number of days such as "30d".
         expire: Expire = Expire::Never;
+    }
+}
+
+section! {
+    /// IMAP.
+    Imap ["imap"] {
+        /// For the next command. RFC 9051 asks for 30 minutes at least.
+        timeout: Duration = minutes(30), in seconds(1)..=LONG;
+        /// How long a program may wait for news (IDLE) without asking again.
+        idle_timeout: Duration = minutes(30), in seconds(1)..=LONG;
+        /// How often a waiting program is told that the connection still stands, for routers that forget.
+        idle_keepalive: Duration = minutes(2), in seconds(10)..=LONG;
+        /// Extensions that are not offered, by their names in CAPABILITY, such as "QRESYNC" or "COMPRESS=DEFLATE".
+        disabled: Vec<Extension> = vec![];
+        /// Extensions that are not offered to programs that name themselves so (ID), such as
+        /// ["BadMail: QRESYNC CONDSTORE"].
+        disabled_for: Vec<ClientFamily> = vec![];
     }
 }
 

@@ -17,9 +17,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use example::{example, reference};
-pub use keys::{Accounts, Auth, Certificate, General, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
+pub use keys::{Accounts, Auth, Certificate, General, Imap, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
 pub use problem::{Problem, SettingsError};
-pub use value::{Expire, ListenAddress, LogFormat, NotASize, Separator, Size, Strictness, TlsVersion};
+pub use value::{
+    ClientFamily, Expire, ListenAddress, LogFormat, NotASize, Separator, Size, Strictness, TlsVersion,
+};
 
 /// All settings, checked, with paths that hold wherever the process stands.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +40,8 @@ pub struct Settings {
     pub smtp: Smtp,
     /// `[pop3]`
     pub pop3: Pop3,
+    /// `[imap]`
+    pub imap: Imap,
     /// `[accounts]`
     pub accounts: Accounts,
     /// `[auth]`

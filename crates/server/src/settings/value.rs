@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use packetboat_imap::server::Extension;
 use packetboat_message::Domain;
 use packetboat_wire::sasl::Mechanism;
 use toml::de::DeValue;
@@ -321,6 +322,54 @@ impl Value for Mechanism {
 
     fn write(&self) -> String {
         quoted(self.name())
+    }
+}
+
+
+impl ListItem for Extension {
+    const LIST_KIND: &'static str =
+        "a list of extensions of IMAP as CAPABILITY names them, such as [\"QRESYNC\", \"COMPRESS=DEFLATE\"]";
+}
+
+impl Value for Extension {
+    const KIND: &'static str = "an extension of IMAP as CAPABILITY names it, such as \"QRESYNC\"";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str()?.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        quoted(self.name())
+    }
+}
+
+/// Programs whose name has this in it, and what they are not offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFamily {
+    /// Part of the name they tell, in any case.
+    pub name: String,
+    /// What they do without.
+    pub without: Vec<Extension>,
+}
+
+impl ListItem for ClientFamily {
+    const LIST_KIND: &'static str = "a list whose items are each a program's name, a colon and extensions of IMAP, such as \"BadMail: QRESYNC CONDSTORE\"";
+}
+
+impl Value for ClientFamily {
+    const KIND: &'static str =
+        "a program's name, a colon and extensions of IMAP, such as \"BadMail: QRESYNC CONDSTORE\"";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let (name, without) = value.as_str()?.split_once(':')?;
+        let without = without.split_whitespace().map(|word| word.parse().ok()).collect::<Option<Vec<_>>>()?;
+        let named = !name.trim().is_empty() && !without.is_empty();
+        named.then(|| ClientFamily { name: name.trim().to_owned(), without })
+    }
+
+    fn write(&self) -> String {
+        let without: Vec<&str> = self.without.iter().map(|extension| extension.name()).collect();
+        quoted(&format!("{}: {}", self.name, without.join(" ")))
     }
 }
 

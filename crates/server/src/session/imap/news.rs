@@ -1,0 +1,107 @@
+//! What became of the selected mailbox, told where IMAP lets it be told.
+
+use packetboat_imap::response::{Code, FlagsOf, Response};
+use packetboat_imap::server::Server;
+use packetboat_mail::mailbox::{Cursor, Refusal, Selected};
+
+use super::{BACKLOG_HIGH, Ending, Imap, Work, convert, end, say_ok};
+
+/// Messages whose flags are told before it is looked whether the client takes them.
+const PAGE: usize = 512;
+/// Keywords a mailbox can have.
+const KEYWORDS_MAX: usize = 59;
+
+impl Imap {
+    /// Says what is gone and what came; the flags that changed are to be said with what is returned.
+    pub(super) async fn say_news(&mut self, session: &mut Server, expunges: bool) -> Option<Cursor> {
+        let selected = self.selected.as_deref_mut()?;
+        let news = match selected.sync(expunges).await {
+            Ok(news) => news,
+            Err(error) => {
+                // Nothing is known; the next command tries again.
+                if error != Refusal::Temporary {
+                    tracing::debug!(connection = self.peer.id, %error, "no news of a mailbox");
+                }
+                return None;
+            }
+        };
+        if let Some(gone) = &news.gone {
+            if session.qresync() {
+                session.say(&Response::Vanished { earlier: false, uids: gone.uids.clone() });
+            } else {
+                gone.expunges().for_each(|number| session.say(&Response::Expunge(number)));
+            }
+        }
+        if let Some(exists) = news.exists {
+            session.say(&Response::Exists(exists));
+        }
+        if let Some(recent) = news.recent {
+            session.say(&Response::Recent(recent));
+        }
+        if news.keywords {
+            say_flags(session, selected);
+        }
+        if news.flags.is_empty() {
+            return None;
+        }
+        selected.pick_numbers(&convert::ranges(&news.flags)).ok().map(|picked| picked.cursor())
+    }
+
+    /// Says changed flags as long as the client takes them, and then ends the command.
+    pub(super) fn go_on_with_news(&mut self, session: &mut Server, (mut flags, ending): (Cursor, Option<Ending>)) {
+        if let Some(selected) = &self.selected {
+            while !flags.is_done() {
+                if session.backlog() > BACKLOG_HIGH {
+                    self.work = Some(Work::News(Box::new((flags, ending))));
+                    return;
+                }
+                say_changed(session, selected, &mut flags);
+            }
+        }
+        if let Some(ending) = ending {
+            end(session, ending);
+        }
+    }
+
+    /// Says news to an idling client.
+    pub(super) async fn tell_news(&mut self, session: &mut Server) {
+        if let Some(flags) = self.say_news(session, true).await {
+            self.go_on_with_news(session, (flags, None));
+        }
+    }
+}
+
+/// Says which flags there are and which can be kept.
+pub(super) fn say_flags(session: &mut Server, selected: &Selected) {
+    let keywords = selected.keywords();
+    let known = convert::known_flags(&keywords);
+    session.say(&Response::Flags(known.clone()));
+    let (kept, more) = match selected.is_writable() {
+        true => (known, keywords.len() < KEYWORDS_MAX),
+        false => (Vec::new(), false),
+    };
+    say_ok(session, Code::PermanentFlags(kept, more), "Flags that are kept");
+}
+
+/// Says the flags of the next messages of a cursor.
+pub(super) fn say_changed(session: &mut Server, selected: &Selected, flags: &mut Cursor) {
+    let names = selected.keywords();
+    let mut keywords = Vec::new();
+    let (with_uid, with_modseq) = (session.qresync(), session.condstore());
+    for message in selected.rows(flags, PAGE) {
+        convert::keywords(message.flags(), &names, &mut keywords);
+        let mut fetch = session.fetch(message.number);
+        if with_uid {
+            fetch.uid(message.uid);
+        }
+        fetch.flags(FlagsOf {
+            system: convert::system(message.flags()),
+            recent: message.recent,
+            keywords: &keywords,
+        });
+        if with_modseq {
+            fetch.mod_seq(message.modseq());
+        }
+        fetch.finish();
+    }
+}

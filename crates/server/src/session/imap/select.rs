@@ -1,0 +1,96 @@
+//! SELECT, EXAMINE, CLOSE and UNSELECT.
+
+use packetboat_imap::command::{Qresync, Select};
+use packetboat_imap::response::{Code, Completion, Response};
+use packetboat_imap::server::Server;
+use packetboat_mail::mailbox::{Access, Known, Name, Ranges, Selected};
+
+use super::convert::{self, refused};
+use super::news::{say_changed, say_flags};
+use super::{Ending, Imap, Refused, hierarchy, say_ok};
+
+impl Imap {
+    pub(super) async fn select(&mut self, session: &mut Server, select: Select) -> Refused<Ending> {
+        self.selected = None;
+        self.saved.clear();
+        let name = convert::name(&select.mailbox)?;
+        let access = if select.examine { Access::Read } else { Access::Write };
+        let mailboxes = self.mailboxes().await?;
+        let selected = mailboxes.select(&name, access).await.map_err(|e| refused(&e))?;
+        let listed = match session.rev2() {
+            true => mailboxes.names().await.ok().and_then(|names| hierarchy::listed_alone(&names, &name)),
+            false => None,
+        };
+        self.describe(session, &selected, &name);
+        if let Some(listed) = listed {
+            session.say(&Response::List(listed));
+        }
+        if let Some(known) = select.qresync {
+            resynchronise(session, &selected, &known).await?;
+        }
+        let read_write = selected.is_writable();
+        self.selected = Some(Box::new(selected));
+        let code = if read_write { Code::ReadWrite } else { Code::ReadOnly };
+        let text = if select.examine { "Examined" } else { "Selected" };
+        Ok(Ending::Selected { read_write, completion: Completion::ok(text).with(code) })
+    }
+
+    fn describe(&self, session: &mut Server, selected: &Selected, name: &Name) {
+        say_flags(session, selected);
+        session.say(&Response::Exists(selected.exists()));
+        session.say(&Response::Recent(selected.recent()));
+        if !session.rev2()
+            && let Some(number) = selected.first_unseen()
+        {
+            say_ok(session, Code::Unseen(number), "First unseen message");
+        }
+        say_ok(session, Code::UidValidity(selected.uid_validity().0), "UIDs are valid");
+        say_ok(session, Code::UidNext(selected.uid_next()), "Predicted next UID");
+        say_ok(session, Code::HighestModSeq(selected.highest_modseq()), "Highest");
+        say_ok(session, Code::MailboxId(hierarchy::mailbox_id(selected.mailbox())), "Mailbox id");
+        tracing::debug!(connection = self.peer.id, mailbox = name.as_str(), "mailbox selected");
+    }
+
+    pub(super) async fn close(&mut self, expunge: bool) -> Refused<Completion> {
+        self.saved.clear();
+        let Some(mut selected) = self.selected.take() else { return Ok(Completion::ok("Closed")) };
+        if expunge && selected.is_writable() {
+            // Who may not expunge closes all the same (RFC 9051 section 6.4.1).
+            match selected.expunge(None).await {
+                Ok(()) | Err(packetboat_mail::mailbox::Refusal::NotAllowed) => {}
+                Err(error) => return Err(refused(&error)),
+            }
+        }
+        Ok(Completion::ok("Closed"))
+    }
+}
+
+/// Tells what a client has missed that knew the mailbox before (RFC 7162 section 3.2.5).
+async fn resynchronise(session: &mut Server, selected: &Selected, client: &Qresync) -> Refused {
+    if client.uid_validity.get() != selected.uid_validity().0 {
+        return Ok(());
+    }
+    let last = selected.uid_next().saturating_sub(1).max(1);
+    let uids: Ranges = client.known_uids.as_ref().map(|set| set.resolve(last)).unwrap_or_default();
+    let matches = match &client.sequence_match {
+        Some((numbers, uids)) => {
+            let each = |ranges: Vec<(u32, u32)>| ranges.into_iter().flat_map(|(first, last)| first..=last);
+            /// Pairs looked at; clients send a handful, spread out.
+            const PAIRS_MAX: usize = 10_000;
+            each(numbers.resolve(u32::MAX)).zip(each(uids.resolve(u32::MAX))).take(PAIRS_MAX).collect()
+        }
+        None => Vec::new(),
+    };
+    let known = Known { modseq: client.modseq, uids, matches };
+    let vanished = selected.vanished(&known).await.map_err(|e| refused(&e))?;
+    session.say(&Response::Vanished { earlier: true, uids: vanished });
+    let all = match known.uids.is_empty() {
+        true => selected.pick_all(),
+        false => selected.pick_uids(&convert::ranges(&known.uids)),
+    };
+    let mut changed = selected.pick_changed(&all, client.modseq).cursor();
+    while !changed.is_done() {
+        say_changed(session, selected, &mut changed);
+    }
+    Ok(())
+}
