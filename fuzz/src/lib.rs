@@ -6,6 +6,7 @@
 //!
 //! A new target is a function here, its name in [`TARGETS`], and two lines in `fuzz_targets/`.
 
+pub mod imap;
 pub mod message;
 pub mod mime;
 pub mod pop3;
@@ -27,6 +28,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dot_read", wire::dot_read),
     ("dot_round_trip", wire::dot_round_trip),
     ("header", message::header),
+    ("imap_client", imap::client),
+    ("imap_response", imap::response),
     ("line", wire::line),
     ("pop3_client", pop3::client),
     ("pop3_command", pop3::command),

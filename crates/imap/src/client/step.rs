@@ -13,7 +13,9 @@ const ENABLED_MAX: usize = 100;
 impl Client {
     /// Takes one step through the input; whether there was enough for one.
     pub(super) fn advance(&mut self) -> bool {
-        if matches!(self.state, State::Handshake | State::Closed) {
+        // What is said to a message that is being sent is heard after it: its octets were announced.
+        let sending = matches!(self.sending, Sending::Message { .. });
+        if sending || matches!(self.state, State::Handshake | State::Closed) {
             return false;
         }
         match self.reader.next(&mut self.input) {
@@ -127,12 +129,9 @@ impl Client {
         let Some((_, request)) = position.and_then(|at| self.outstanding.remove(at)) else {
             return self.fail(Error::Protocol("an answer to something nobody has said"));
         };
-        // What is still being sent belongs to the last command.
-        match self.sending {
-            // Octets were announced and cannot be taken back.
-            Sending::Message { .. } => return self.fail(Error::Ended(Refused(completion))),
-            Sending::Pieces(..) | Sending::Idle(_) if last => self.sending = Sending::Nothing,
-            _ => {}
+        // What has not been sent belongs to the last command.
+        if last {
+            self.sending = Sending::Nothing;
         }
         let leaves = request == Request::Logout;
         self.events.push_back(match completion.status {
