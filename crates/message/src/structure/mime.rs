@@ -33,6 +33,7 @@ pub(super) enum Media {
     /// `text/html`.
     Html,
     Multipart {
+        /// Empty if there is none.
         boundary: Vec<u8>,
         digest: bool,
     },
@@ -166,13 +167,10 @@ fn content_type(value: &[u8], encoded: bool, facts: &mut Facts, out: &mut Vec<u8
         if subtype.eq_ignore_ascii_case(b"html") { Media::Html } else { Media::Text }
     } else if kind.eq_ignore_ascii_case(b"multipart") {
         // RFC 2045 section 6.4 allows no encoding here; who names one all the same has hardly encoded anything.
-        match boundary {
-            Some(mut boundary) if !boundary.is_empty() => {
-                boundary.truncate(BOUNDARY_MAX);
-                Media::Multipart { boundary, digest: subtype.eq_ignore_ascii_case(b"digest") }
-            }
-            _ => Media::Other,
-        }
+        // Without a boundary it is a multipart all the same, one without parts, as the usual servers have it.
+        let mut boundary = boundary.unwrap_or_default();
+        boundary.truncate(BOUNDARY_MAX);
+        Media::Multipart { boundary, digest: subtype.eq_ignore_ascii_case(b"digest") }
     } else if is_message(kind, subtype) && !encoded {
         Media::Message
     } else {

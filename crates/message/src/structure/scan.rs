@@ -410,9 +410,9 @@ impl Scan {
         match facts.media {
             Media::Multipart { boundary, digest } if has_room => {
                 kind = Kind::Multipart;
+                self.boundaries += usize::from(!boundary.is_empty());
                 open.boundary = boundary;
                 open.digest = digest;
-                self.boundaries += 1;
             }
             Media::Message if has_room && last + 1 < PARTS_MAX => {
                 kind = Kind::Message;
