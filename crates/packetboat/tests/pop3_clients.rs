@@ -144,6 +144,10 @@ def through(p):
     return ids
 
 p = poplib.POP3("127.0.0.1", clear)
+p.apop("bob@demo.test", "demo")
+assert p.stat()[0] == count
+p.quit()
+p = poplib.POP3("127.0.0.1", clear)
 first = through(p)
 p.quit()
 p = poplib.POP3("localhost", clear)

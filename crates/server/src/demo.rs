@@ -128,6 +128,8 @@ impl Demo {
             // One hash for all: nobody minds here that they share its salt, and thousands start in a second.
             let password = NewPassword::Plain(PASSWORD.to_owned().into());
             let password = directory.prepare_password(password).await?;
+            // Programs that see APOP offered try it, and some try nothing else then.
+            let password = password.with_shared_secret(PASSWORD.to_owned().into());
             missing.iter_mut().for_each(|account| account.password = Some(password.clone()));
             directory.add_accounts(missing).await?;
         }

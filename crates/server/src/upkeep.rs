@@ -11,6 +11,7 @@ use packetboat_store::{Copied, OpenError, Store};
 use crate::accounts::become_owner;
 use crate::admin::{AdminError, DomainRequest, ErrorKind, Item, Office, Request};
 use crate::dns::{self, Findings, Resolver};
+use crate::privilege::{self, PrivilegeError};
 use crate::settings::Settings;
 
 pub use packetboat_store::{Check, Outcome, Report};
@@ -30,7 +31,28 @@ pub fn rebuild(settings: &Settings) -> Result<Option<Report>, AdminError> {
 /// Makes a store, where there is none yet, from a copy made by a backup.
 pub fn restore(settings: &Settings, from: &Path) -> Result<Copied, AdminError> {
     become_owner(settings)?;
+    let to = directory(settings);
+    if std::fs::read_dir(&to).is_ok_and(|mut entries| entries.next().is_some()) {
+        let message = format!(
+            "there is a store in {} already; stop the server and move that directory away, then restore",
+            to.display()
+        );
+        return Err(AdminError::new(ErrorKind::Exists, message));
+    }
+    if !from.join("store.db").exists() {
+        let message = format!("{} holds no copy made by `packetboat backup`", from.display());
+        return Err(AdminError::new(ErrorKind::Data, message));
+    }
     Store::restore(from, &directory(settings)).map_err(AdminError::from)
+}
+
+/// Whether the user of the settings can be become.
+pub fn user(settings: &Settings) -> Result<(), AdminError> {
+    match privilege::identity(settings.general.user.as_deref()) {
+        // Whoever checks need not be whoever starts the server.
+        Ok(_) | Err(PrivilegeError::NotRoot(_)) => Ok(()),
+        Err(error) => Err(AdminError::new(ErrorKind::Config, error.to_string())),
+    }
 }
 
 /// Where the store is.

@@ -48,11 +48,11 @@ impl Directory {
                 check_password(password.expose())?;
                 let hash = self.inner.hasher.hash(&normal_form(&password)).await?;
                 let scram = self.derive_keys(password, salt.clone()).await?;
-                Ok(PreparedPassword { hash, salt, scram })
+                Ok(PreparedPassword { hash, salt, scram, shared_secret: None })
             }
             NewPassword::Hash(hash) => {
                 check_imported(&hash)?;
-                Ok(PreparedPassword { hash, salt, scram: ScramVerifiers::default() })
+                Ok(PreparedPassword { hash, salt, scram: ScramVerifiers::default(), shared_secret: None })
             }
         }
     }

@@ -52,6 +52,16 @@ pub struct PreparedPassword {
     hash: String,
     salt: ScramSalt,
     scram: ScramVerifiers,
+    /// For new accounts.
+    shared_secret: Option<SharedSecret>,
+}
+
+impl PreparedPassword {
+    /// Gives new accounts a secret for APOP as well; see [`set_shared_secret`](crate::Directory::set_shared_secret).
+    #[must_use]
+    pub fn with_shared_secret(self, secret: Secret<String>) -> PreparedPassword {
+        PreparedPassword { shared_secret: Some(SharedSecret(secret.expose().clone())), ..self }
+    }
 }
 
 /// All credentials of an account, as kept in the store.
@@ -106,6 +116,7 @@ impl Credentials {
             password: Some(password.hash),
             salt: Some(password.salt),
             scram: password.scram,
+            shared_secret: password.shared_secret,
             ..Credentials::default()
         }
     }

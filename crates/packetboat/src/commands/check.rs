@@ -44,6 +44,7 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
         }
     };
     let settings = args.manage.settings()?;
+    upkeep::user(&settings)?;
     say("settings: fine".to_owned());
     let certificates = upkeep::certificates(&settings)?;
     for certificate in &certificates {

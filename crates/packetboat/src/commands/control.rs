@@ -25,6 +25,9 @@ pub(crate) fn run(args: &ControlArgs, request: ServerRequest) -> ExitCode {
             format!("{:<10} {:<12} {peer:<40} {login:<40} since {since}Z", it.connection, it.service)
         }
         Item::Metric(line) => line.clone(),
+        Item::Done(done) if done.done == "reloaded" => {
+            "reloaded; addresses, data and user change only at a restart".to_owned()
+        }
         Item::Done(done) => done.done.clone(),
         other => otherwise(other),
     };

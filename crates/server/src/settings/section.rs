@@ -102,13 +102,21 @@ pub(super) fn read_value<V: Value>(
     let read = V::read(value.get_ref());
     // A value without a place was made up by the parser where the file is no TOML, which is reported already.
     if read.is_none() && !value.span().is_empty() {
-        let found = match value.get_ref() {
-            DeValue::String(text) => format!("{text:?}"),
-            other => format!("this {}", other.type_str()),
-        };
-        report.add(value.span(), key, format!("{found} is not {}", V::KIND));
+        let (wrong, kind) = V::wrong_item(value.get_ref()).unwrap_or((value, V::KIND));
+        report.add(wrong.span(), key, format!("{} is not {kind}", shown(wrong.get_ref())));
     }
     read
+}
+
+/// A value as it was written, where that is short.
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(yes) => yes.to_string(),
+        other => format!("this {}", other.type_str()),
+    }
 }
 
 /// The value if it lies in the range, or a report that it does not.

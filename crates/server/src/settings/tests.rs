@@ -109,12 +109,16 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[limits]\nconnections = -5",
-        "3:15: limits.connections: this integer is not a whole number, not negative, such as 100",
+        "3:15: limits.connections: -5 is not a whole number, not negative, such as 100",
+    ),
+    (
+        "[listen]\npop3 = [110, \"127.0.0.1:99999\"]",
+        "3:14: listen.pop3: \"127.0.0.1:99999\" is not a port, an address and port such as \"192.0.2.1:25\" or \"[2001:db8::1]:25\", or the path of a local socket such as \"/run/packetboat/lmtp.sock\"",
     ),
     ("[limits]\nrecipients = 10", "3:14: limits.recipients: 10 is out of range; use 100 to 100000"),
     (
         "[limits]\nwrite_timeout = 30",
-        "3:17: limits.write_timeout: this integer is not a time such as \"30s\", \"5m\", \"1h 30m\" or \"7d\"",
+        "3:17: limits.write_timeout: 30 is not a time such as \"30s\", \"5m\", \"1h 30m\" or \"7d\"",
     ),
     (
         "[accounts]\nsubaddress_separator = \"++\"",

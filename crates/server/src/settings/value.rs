@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use packetboat_imap::server::Extension;
 use packetboat_message::Domain;
 use packetboat_wire::sasl::Mechanism;
+use toml::Spanned;
 use toml::de::DeValue;
 
 /// A kind of value.
@@ -19,6 +20,12 @@ pub(super) trait Value: Sized {
 
     /// Reads a TOML value; `None` if it is not of this kind.
     fn read(value: &DeValue<'_>) -> Option<Self>;
+
+    /// What in a list is not as it should be, and what it should be.
+    fn wrong_item<'a, 'b>(value: &'a DeValue<'b>) -> Option<(&'a Spanned<DeValue<'b>>, &'static str)> {
+        let _ = value;
+        None
+    }
 
     /// The value as TOML.
     fn write(&self) -> String;
@@ -286,6 +293,11 @@ impl<V: Value + ListItem> Value for Vec<V> {
             Some(array) => array.iter().map(|item| V::read(item.get_ref())).collect(),
             None => V::read(value).map(|one| vec![one]),
         }
+    }
+
+    fn wrong_item<'a, 'b>(value: &'a DeValue<'b>) -> Option<(&'a Spanned<DeValue<'b>>, &'static str)> {
+        let item = value.as_array()?.iter().find(|item| V::read(item.get_ref()).is_none())?;
+        Some((item, V::KIND))
     }
 
     fn write(&self) -> String {
