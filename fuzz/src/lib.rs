@@ -7,6 +7,7 @@
 //! A new target is a function here, its name in [`TARGETS`], and two lines in `fuzz_targets/`.
 
 pub mod imap;
+pub mod imap_server;
 pub mod message;
 pub mod mime;
 pub mod pop3;
@@ -29,7 +30,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dot_round_trip", wire::dot_round_trip),
     ("header", message::header),
     ("imap_client", imap::client),
+    ("imap_command", imap_server::command),
     ("imap_response", imap::response),
+    ("imap_server", imap_server::server),
     ("line", wire::line),
     ("pop3_client", pop3::client),
     ("pop3_command", pop3::command),
