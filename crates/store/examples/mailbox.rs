@@ -180,5 +180,9 @@ async fn main() {
         .await;
     does(&store, "every second expunged", vec![Op::Expunge { mailbox: inbox, uids: sparse }]).await;
     does(&store, "the others expunged", vec![Op::Expunge { mailbox: inbox, uids: all }]).await;
+    fill(&store, third, count).await;
+    let next = store.mailbox(third).await.unwrap().unwrap().uid_next.0;
+    let uids = (next - count..next).map(Uid).collect();
+    does(&store, "all without copies expunged", vec![Op::Expunge { mailbox: third, uids }]).await;
     store.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Shared;
@@ -70,7 +70,7 @@ impl Shared {
         let wanted = super::runs::sorted(uids);
         let few = wanted.len() <= SHORT;
         let read = move |conn: &Connection| {
-            let mut page = Page::new(mailbox, PAGE_MAX, with_prefix);
+            let mut page = Page::new(mailbox, wanted.len().min(PAGE_MAX), with_prefix);
             for span in spans(&wanted) {
                 let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
                 let mut beside = Beside::new(span);
@@ -84,18 +84,23 @@ impl Shared {
     }
 }
 
+/// Cards and prefixes are cut from pieces of memory of this size, not allocated one by one. A small one that outlives
+/// its neighbours keeps no more than this.
+const PIECE: usize = 64 << 10;
+
 /// Cards as they are read.
 struct Page {
     mailbox: MailboxId,
     limit: usize,
     with_prefix: bool,
     octets: usize,
+    memory: BytesMut,
     cards: Vec<Carded>,
 }
 
 impl Page {
     fn new(mailbox: MailboxId, limit: usize, with_prefix: bool) -> Page {
-        Page { mailbox, limit, with_prefix, octets: 0, cards: Vec::new() }
+        Page { mailbox, limit, with_prefix, octets: 0, memory: BytesMut::new(), cards: Vec::new() }
     }
 
     /// Reads those that are wanted of a range; tells whether there is room for more.
@@ -107,11 +112,7 @@ impl Page {
         mut wants: impl FnMut(u32) -> bool,
     ) -> rusqlite::Result<bool> {
         // Side rows ascend with messages: the walk through both is in the order in which they lie.
-        let mut select = conn.prepare_cached(
-            "SELECT uid, modseq, flags, size, received_at, saved_at, side, body, card, prefix
-             FROM message LEFT JOIN side ON side.id = message.side
-             WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
-        )?;
+        let mut select = conn.prepare_cached(if self.with_prefix { CARDS_AND_PREFIXES } else { CARDS })?;
         let mut rows = select.query(params![self.mailbox.0 as i64, first, last])?;
         loop {
             if self.cards.len() >= self.limit || self.octets >= PAGE_OCTETS {
@@ -121,17 +122,36 @@ impl Page {
             if !wants(row.get(0)?) {
                 continue;
             }
-            let card = blob(row, 8)?;
-            let prefix = if self.with_prefix { blob(row, 9)? } else { Bytes::new() };
+            let card = self.blob(row, 8)?;
+            let prefix = if self.with_prefix { self.blob(row, 9)? } else { Bytes::new() };
             self.octets += card.len() + prefix.len();
             self.cards.push(Carded { row: message_row(self.mailbox, row)?, prefix, card });
         }
     }
+
+    fn blob(&mut self, row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+        let octets = row.get_ref(column)?.as_blob_or_null()?.unwrap_or_default();
+        if octets.len() > PIECE / 8 {
+            return Ok(Bytes::copy_from_slice(octets));
+        }
+        if self.memory.capacity() < octets.len() {
+            // A listing of a few needs no whole piece.
+            let few = self.limit.saturating_mul(octets.len()).max(1 << 10);
+            self.memory = BytesMut::with_capacity(few.min(PIECE));
+        }
+        self.memory.extend_from_slice(octets);
+        Ok(self.memory.split().freeze())
+    }
 }
 
-fn blob(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
-    Ok(row.get_ref(column)?.as_blob_or_null()?.map(Bytes::copy_from_slice).unwrap_or_default())
-}
+const CARDS: &str = "SELECT uid, modseq, flags, size, received_at, saved_at, side, body, card
+     FROM message LEFT JOIN side ON side.id = message.side
+     WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
+
+const CARDS_AND_PREFIXES: &str =
+    "SELECT uid, modseq, flags, size, received_at, saved_at, side, body, card, prefix
+     FROM message LEFT JOIN side ON side.id = message.side
+     WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
 
 const ROW: &str = "SELECT uid, modseq, flags, size, received_at, saved_at, side, body FROM message";
 
