@@ -62,9 +62,10 @@ impl Server {
     pub fn selected(&mut self, read_write: bool, completion: Completion) {
         let Work::Asked(asked) = &self.work else { return };
         let Kind::Select { examine } = asked.kind else { return };
-        if completion.status == Status::Ok {
-            self.state = State::Selected;
+        if completion.status != Status::Ok {
+            return self.complete(completion);
         }
+        self.state = State::Selected;
         let code = if read_write && !examine { Code::ReadWrite } else { Code::ReadOnly };
         let code = completion.code.clone().unwrap_or(code);
         self.complete(completion.with(code));

@@ -337,7 +337,6 @@ impl Value for Mechanism {
     }
 }
 
-
 impl ListItem for Extension {
     const LIST_KIND: &'static str =
         "a list of extensions of IMAP as CAPABILITY names them, such as [\"QRESYNC\", \"COMPRESS=DEFLATE\"]";

@@ -28,7 +28,12 @@ impl Imap {
         self.appending.as_deref_mut().ok_or_else(convert::unavailable)
     }
 
-    pub(super) async fn append_message(&mut self, flags: Vec<Flag>, date: Option<i64>, octets: u64) -> Refused {
+    pub(super) async fn append_message(
+        &mut self,
+        flags: Vec<Flag>,
+        date: Option<i64>,
+        octets: u64,
+    ) -> Refused {
         let (flags, keywords) = convert::flags(&flags);
         let received_at = date.unwrap_or_else(|| jiff::Timestamp::now().as_microsecond());
         let new = NewMessage { flags, keywords, received_at, octets };

@@ -122,7 +122,10 @@ impl Imap {
             is_octets(item)
                 || matches!(
                     item,
-                    FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure | FetchItem::Preview { .. }
+                    FetchItem::Envelope
+                        | FetchItem::Body
+                        | FetchItem::BodyStructure
+                        | FetchItem::Preview { .. }
                 )
         };
         let whole = |item: &FetchItem| matches!(item, FetchItem::Section(section) if is_whole(section));
@@ -173,7 +176,9 @@ impl Imap {
 
 fn fetched_uids(fetch: &Fetch, selected: &Selected) -> Vec<(u32, u32)> {
     match &fetch.target.messages {
-        packetboat_imap::value::Messages::Set(set) => set.resolve(selected.uid_next().saturating_sub(1).max(1)),
+        packetboat_imap::value::Messages::Set(set) => {
+            set.resolve(selected.uid_next().saturating_sub(1).max(1))
+        }
         packetboat_imap::value::Messages::Saved => Vec::new(),
     }
 }
@@ -397,9 +402,9 @@ impl Current {
         let ended = streaming.at >= streaming.end;
         let piece = match ended {
             true => Bytes::new(),
-            false => {
-                section::read(reader, streaming.at, streaming.end).await.map_err(|error| unreadable(&error))?
-            }
+            false => section::read(reader, streaming.at, streaming.end)
+                .await
+                .map_err(|error| unreadable(&error))?,
         };
         streaming.at += piece.len() as u64;
         match &mut streaming.decoding {
@@ -434,7 +439,8 @@ impl Current {
         let (Some(reader), Some(card)) = (&self.reader, Card::parse(&self.card)) else { return Ok(None) };
         let Some(root) = card.structure() else { return Ok(None) };
         let source = Source { reader: Some(reader), card, prefix: self.prefix };
-        let found = section::decoded(reader, &source, &root, path).await.map_err(|error| unreadable(&error))?;
+        let found =
+            section::decoded(reader, &source, &root, path).await.map_err(|error| unreadable(&error))?;
         let octets = match found {
             Found::Range(_, octets) | Found::Decoded { octets, .. } => octets,
             Found::Unknown => {
@@ -468,8 +474,11 @@ fn say_here(session: &mut Server, section: &Section, octets: &[u8]) {
 /// Marks the messages of a page as seen.
 async fn mark_seen(selected: &mut Selected, entries: &mut VecDeque<Entry>) -> Refused {
     let unseen = |entry: &&Entry| !entry.message.gone && !entry.message.flags().contains(Flags::SEEN);
-    let uids: Vec<_> =
-        entries.iter().filter(unseen).map(|entry| (Some(entry.message.uid), Some(entry.message.uid))).collect();
+    let uids: Vec<_> = entries
+        .iter()
+        .filter(unseen)
+        .map(|entry| (Some(entry.message.uid), Some(entry.message.uid)))
+        .collect();
     if uids.is_empty() {
         return Ok(());
     }

@@ -17,7 +17,8 @@ impl Imap {
     pub(super) async fn create(&mut self, mailbox: &MailboxName, uses: &[String]) -> Refused<Completion> {
         let name = name(mailbox)?;
         let uses: Option<Vec<SpecialUse>> = uses.iter().map(|text| SpecialUse::parse(text)).collect();
-        let unknown = packetboat_mail::mailbox::Refusal::SpecialUse("no mailbox can have this special use here");
+        let unknown =
+            packetboat_mail::mailbox::Refusal::SpecialUse("no mailbox can have this special use here");
         let uses = uses.ok_or_else(|| refused(&unknown))?;
         let id = self.mailboxes().await?.create(&name, &uses).await.map_err(|e| refused(&e))?;
         Ok(Completion::ok("Created").with(packetboat_imap::response::Code::MailboxId(mailbox_id(id))))
@@ -101,13 +102,20 @@ impl Imap {
 
     pub(super) async fn quota(&mut self, session: &mut Server, root: &str) -> Refused<Completion> {
         if root != ROOT {
-            return Err(Completion::no(packetboat_imap::response::Code::NonExistent, "There is no such quota root"));
+            return Err(Completion::no(
+                packetboat_imap::response::Code::NonExistent,
+                "There is no such quota root",
+            ));
         }
         self.say_quota(session).await?;
         Ok(Completion::ok("Quota told"))
     }
 
-    pub(super) async fn quota_root(&mut self, session: &mut Server, mailbox: MailboxName) -> Refused<Completion> {
+    pub(super) async fn quota_root(
+        &mut self,
+        session: &mut Server,
+        mailbox: MailboxName,
+    ) -> Refused<Completion> {
         name(&mailbox)?;
         session.say(&Response::QuotaRoot(mailbox, vec![ROOT.to_owned()]));
         self.say_quota(session).await?;

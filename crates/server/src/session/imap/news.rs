@@ -48,7 +48,11 @@ impl Imap {
     }
 
     /// Says changed flags as long as the client takes them, and then ends the command.
-    pub(super) fn go_on_with_news(&mut self, session: &mut Server, (mut flags, ending): (Cursor, Option<Ending>)) {
+    pub(super) fn go_on_with_news(
+        &mut self,
+        session: &mut Server,
+        (mut flags, ending): (Cursor, Option<Ending>),
+    ) {
         if let Some(selected) = &self.selected {
             while !flags.is_done() {
                 if session.backlog() > BACKLOG_HIGH {
