@@ -183,7 +183,7 @@ impl Pair {
     }
 
     fn untagged(&self) -> Vec<&Untagged> {
-        let untagged = |event| if let &Event::Untagged(ref untagged) = event { Some(untagged) } else { None };
+        let untagged = |event| if let Event::Untagged(untagged) = event { Some(untagged) } else { None };
         self.events.iter().filter_map(untagged).collect()
     }
 }

@@ -87,6 +87,11 @@ pub(crate) fn quoted_string(text: &str, out: &mut BytesMut) {
 
 /// Whether text may stand between quotes as it is, and how many backslashes that takes.
 fn quotable(text: &[u8], utf8: bool) -> Option<usize> {
+    // Most texts are plain. Without a branch in it, the loop looks at many octets at a time.
+    let special = |octet: u8| !matches!(octet, 0x01..=0x7f) | matches!(octet, b'"' | b'\\' | b'\r' | b'\n');
+    if !text.iter().fold(false, |found, &octet| found | special(octet)) {
+        return Some(0);
+    }
     let mut escapes = 0;
     let mut ascii = true;
     for &octet in text {
