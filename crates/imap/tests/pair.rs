@@ -183,8 +183,13 @@ impl Pair {
     }
 
     fn untagged(&self) -> Vec<&Untagged> {
-        let untagged = |event| if let Event::Untagged(untagged) = event { Some(untagged) } else { None };
-        self.events.iter().filter_map(untagged).collect()
+        let mut told = Vec::new();
+        for event in &self.events {
+            if let Event::Untagged(untagged) = event {
+                told.push(untagged);
+            }
+        }
+        told
     }
 }
 
