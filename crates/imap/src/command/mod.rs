@@ -20,8 +20,8 @@ pub use fetch::{Fetch, FetchItem, Section, SectionItem, SectionText};
 pub use login::ClientId;
 pub use mailbox::{List, ListReturn, ListSelect, Qresync, Select};
 pub use search::{
-    DateTest, Day, Partial, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, Search, SearchKey, SearchReturn, SortBy,
-    SortKey, ThreadAlgorithm,
+    DateTest, Day, Partial, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SEARCH_TEXT_MAX, Search, SearchKey,
+    SearchReturn, SortBy, SortKey, ThreadAlgorithm,
 };
 pub use store::{FlagChange, Store};
 

@@ -12,6 +12,8 @@ use crate::value::{Flag, Target};
 pub const SEARCH_DEPTH_MAX: usize = 64;
 /// Keys in a search at most.
 pub const SEARCH_KEYS_MAX: usize = 2_000;
+/// Octets of a text to be found at most, as the client sent it.
+pub const SEARCH_TEXT_MAX: usize = 4_096;
 /// Criteria of SORT at most.
 const SORT_CRITERIA_MAX: usize = 16;
 /// Options of RETURN at most.
@@ -431,6 +433,9 @@ impl Keys {
     /// A text in the charset of the search, made into UTF-8.
     fn text(&self, lexer: &mut Lexer<'_>) -> Result<String> {
         let octets = lexer.astring()?;
+        if octets.len() > SEARCH_TEXT_MAX {
+            return Err(CommandError::Limit("the text to be found is too long"));
+        }
         let Some(encoding) = self.encoding else { return lexer::utf8(octets) };
         let text = encoding.decode_without_bom_handling_and_without_replacement(&octets);
         text.map(|text| text.into_owned()).ok_or(CommandError::Syntax("text is not in the charset named"))

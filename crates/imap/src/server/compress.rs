@@ -22,6 +22,8 @@ pub(super) struct Compression {
     /// So many octets of the output still go out as they are.
     plain: usize,
     inflate: Decompress,
+    /// The last piece was filled: there may be more, even without more input.
+    filled: bool,
     /// Only there while something is being said: the window of a compressor is larger than all the rest of a session.
     /// Each one begins at an octet boundary, where the one before was flushed to, and refers to nothing before: to the
     /// client it is one stream.
@@ -30,7 +32,7 @@ pub(super) struct Compression {
 
 impl Compression {
     fn new(input: BytesMut, plain: usize) -> Compression {
-        Compression { input, plain, inflate: Decompress::new(false), deflate: None }
+        Compression { input, plain, inflate: Decompress::new(false), filled: false, deflate: None }
     }
 
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -38,7 +40,7 @@ impl Compression {
     }
 
     pub(super) fn has_input(&self) -> bool {
-        !self.input.is_empty()
+        self.filled || !self.input.is_empty()
     }
 
     /// The session waits: what is not needed for that is let go.
@@ -56,6 +58,7 @@ impl Compression {
         let read = self.inflate.total_in() - read;
         let made = (self.inflate.total_out() - made) as usize;
         self.input.advance(usize::try_from(read).unwrap_or(usize::MAX).min(self.input.len()));
+        self.filled = made == piece.len();
         // A client may end its stream only with the connection.
         if status == Status::StreamEnd || (read == 0 && made == 0 && !self.input.is_empty()) {
             return None;
@@ -102,7 +105,7 @@ impl Server {
     /// Unpacks some more input; whether there was any.
     pub(super) fn inflate_some(&mut self) -> bool {
         let Some(compression) = &mut self.compression else { return false };
-        if compression.input.is_empty() || matches!(self.state, State::Closed) {
+        if !compression.has_input() || matches!(self.state, State::Closed) {
             return false;
         }
         let mut piece = vec![0; INFLATE_PIECE];

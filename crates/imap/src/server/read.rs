@@ -118,7 +118,8 @@ impl Server {
         }
         let room = self.command_max().saturating_sub(text.len() + 2);
         let Some(left) = usize::try_from(head.octets).ok().filter(|left| *left < room) else {
-            return self.refuse_literal(tag, Completion::no(Code::Limit, "The command is too long"), head);
+            let completion = completion_of(CommandError::Limit("The command is too long"));
+            return self.refuse_literal(tag, completion, head);
         };
         if head.synchronizing {
             response::continuation("Ready for the literal", &mut self.output);
