@@ -213,7 +213,10 @@ impl Intake {
         let preconditions = require.clone();
         let tx = Tx { id: None, require, ops };
         match self.office.shared.store.commit(tx, vec![body]).await {
-            Ok(_) => Ok(Accepted { tag: self.tag, outcomes }),
+            Ok(_) => {
+                served.iter().for_each(|account| self.office.shared.indexing.delivered(*account));
+                Ok(Accepted { tag: self.tag, outcomes })
+            }
             Err(TxError::DiskFull) => Err(Refusal::DiskFull),
             Err(TxError::Failed(which)) => Err(self.changed_meanwhile(preconditions.get(which), &outcomes)),
             Err(error) => {

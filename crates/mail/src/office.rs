@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) locks: Locks,
     pub(crate) views: crate::mailbox::Views,
     pub(crate) reshaping: crate::mailbox::Reshaping,
+    pub(crate) indexing: crate::mailbox::Indexing,
     inboxes: Mutex<HashMap<AccountId, MailboxId>>,
 }
 
@@ -100,6 +101,7 @@ impl PostOffice {
                 locks: Locks::default(),
                 views: Default::default(),
                 reshaping: Default::default(),
+                indexing: Default::default(),
                 inboxes: Mutex::default(),
             }),
         }

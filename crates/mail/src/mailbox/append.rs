@@ -155,6 +155,7 @@ impl Appending {
             TxError::Failed(_) => Refusal::OverQuota,
             error => failed(error),
         })?;
+        self.mailboxes.office.shared.indexing.delivered(account);
         let mut uids = Ranges::new();
         for result in &receipt.results {
             if let OpResult::Added(uid, _) = result {

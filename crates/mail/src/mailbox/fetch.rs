@@ -72,7 +72,7 @@ impl Selected {
 }
 
 /// Reads a message through, and makes its card.
-async fn card_of(reader: &MessageReader) -> Result<Bytes, Refusal> {
+pub(super) async fn card_of(reader: &MessageReader) -> Result<Bytes, Refusal> {
     let prefix = reader.prefix();
     let mut builder = Builder::new();
     let mut at = prefix.len() as u64;

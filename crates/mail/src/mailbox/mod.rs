@@ -10,17 +10,22 @@ mod append;
 mod fetch;
 mod flags;
 mod hierarchy;
+mod index;
 mod listing;
 mod name;
 mod numbering;
 mod pattern;
 mod picked;
+mod query;
 mod refusal;
 mod resync;
 mod rights;
+mod search;
 mod selected;
+mod sort;
 mod special;
 mod table;
+mod thread;
 mod view;
 
 use std::fmt;
@@ -32,15 +37,20 @@ pub use append::{Appended, Appending, NewMessage};
 pub use fetch::Carded;
 pub use flags::{Change, Copied, FlagEdit, Stored};
 pub use hierarchy::{MAILBOXES_MAX, SUBSCRIPTIONS_MAX, Status};
+pub(crate) use index::Indexing;
 pub use listing::{ListQuery, Listed, Names};
 pub use name::{INBOX, NAME_LEVELS_MAX, NAME_OCTETS_MAX, Name, NameError, SEPARATOR};
 pub use numbering::Ranges;
 pub use picked::{Bound, Cursor, NoSuchNumber, Picked, numbers};
+pub use query::{DateTest, Query};
 pub use refusal::Refusal;
 pub use resync::Known;
 pub use rights::{Verb, rights};
+pub use search::Search;
 pub use selected::{Gone, Message, News, Selected};
+pub use sort::{SortBy, SortKey};
 pub use special::SpecialUse;
+pub use thread::{InThread, Threading};
 pub(crate) use view::Views;
 
 use crate::PostOffice;
@@ -89,6 +99,7 @@ impl PostOffice {
     pub async fn mailboxes(&self, account: AccountId) -> Result<Mailboxes, Refusal> {
         let mailboxes = Mailboxes { office: self.clone(), who: account, owner: account };
         mailboxes.complete().await?;
+        self.shared.indexing.mark(account);
         Ok(mailboxes)
     }
 }

@@ -196,6 +196,10 @@ impl Cursor {
         next
     }
 
+    pub(crate) fn picked(&self) -> &Picked {
+        &self.picked
+    }
+
     pub(crate) fn numbering(&self) -> &Arc<Numbering> {
         &self.picked.numbering
     }

@@ -212,6 +212,10 @@ impl Selected {
         self.numbering.numbers_in(&self.recent).iter().map(|(first, last)| last - first + 1).sum()
     }
 
+    pub(super) fn recent_uids(&self) -> Ranges {
+        self.recent.clone()
+    }
+
     /// All changes up to here are known to this session: HIGHESTMODSEQ.
     pub fn highest_modseq(&self) -> u64 {
         self.told
