@@ -8,11 +8,16 @@ use std::process::Command;
 use crate::debian;
 use crate::shell::{Result, cargo, is_root, output, run, target_dir, which};
 
+/// Python's IMAPClient, which Debian has only in an old version, and what its package index must hand over.
+const IMAPCLIENT: &str =
+    "imapclient==4.1.0 --hash=sha256:5fd62ab2a099494ed2a5a21e7bda03c1e99e3d55bdedb4e9c12c8176873a8fe4";
+
 /// How to see that something is there, and the Debian package that brings it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Need {
     Program(&'static str, &'static str),
     PerlModule(&'static str, &'static str),
+    PythonModule(&'static str, &'static str),
 }
 
 /// The foreign programs that the interop tests start.
@@ -26,6 +31,11 @@ const CLIENTS: &[Need] = &[
     Need::Program("getmail", "getmail6"),
     Need::Program("mutt", "mutt"),
     Need::Program("python3", "python3"),
+    Need::PythonModule("ensurepip", "python3-venv"),
+    Need::Program("mbsync", "isync"),
+    Need::Program("offlineimap", "offlineimap3"),
+    Need::Program("neomutt", "neomutt"),
+    Need::Program("alpine", "alpine"),
     Need::Program("telnet", "telnet"),
     Need::Program("nc", "netcat-openbsd"),
     Need::Program("strace", "strace"),
@@ -38,12 +48,17 @@ impl Need {
             Need::PerlModule(module, _) => {
                 output(Command::new("perl").arg(format!("-M{module}")).args(["-e", "1"])).is_ok()
             }
+            Need::PythonModule(module, _) => {
+                output(Command::new("python3").arg("-c").arg(format!("import {module}"))).is_ok()
+            }
         }
     }
 
     fn package(&self) -> &'static str {
         match self {
-            Need::Program(_, package) | Need::PerlModule(_, package) => package,
+            Need::Program(_, package) | Need::PerlModule(_, package) | Need::PythonModule(_, package) => {
+                package
+            }
         }
     }
 }
@@ -52,7 +67,8 @@ impl Need {
 pub(crate) fn clients() -> Result {
     meet(CLIENTS)?;
     let smtp_source = smtp_source()?;
-    println!("clients: all there; smtp-source is {}", smtp_source.display());
+    let imapclient = imapclient()?;
+    println!("clients: all there; {} and {}", smtp_source.display(), imapclient.display());
     Ok(())
 }
 
@@ -89,6 +105,27 @@ fn smtp_source() -> Result<PathBuf> {
         fs::write(&place, script)?;
         fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
     }
+    Ok(place)
+}
+
+/// A Python that has IMAPClient, in an environment of its own.
+fn imapclient() -> Result<PathBuf> {
+    let tools = target_dir().join("tools");
+    let (environment, place) = (tools.join("python"), tools.join("bin/imapclient-python"));
+    if place.exists() {
+        return Ok(place);
+    }
+    let python = environment.join("bin/python");
+    let requirements = tools.join("imapclient.txt");
+    fs::create_dir_all(tools.join("bin"))?;
+    fs::write(&requirements, format!("{IMAPCLIENT}\n"))?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--requirement"]);
+    run(pip.arg(&requirements)).map_err(|e| format!("{e}\n(Python's IMAPClient comes from pypi.org)"))?;
+    // Written last: it says that the environment is complete.
+    fs::write(&place, format!("#!/bin/sh\nexec {} \"$@\"\n", python.display()))?;
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
     Ok(place)
 }
 

@@ -463,10 +463,10 @@ fn a_big_message_is_never_held_whole() {
                     while *rest > 0 && server.backlog() <= BACKLOG_HIGH {
                         let piece = vec![b'x'; (*rest).min(50_000) as usize];
                         *rest -= piece.len() as u64;
-                        server.fetch_resume().literal(&piece);
+                        server.fetch_resume(true).literal(&piece);
                     }
                     if *rest == 0 {
-                        server.fetch_resume().finish();
+                        server.fetch_resume(true).finish();
                         server.complete(Completion::ok("Done"));
                     }
                 }

@@ -33,9 +33,9 @@ impl Server {
         FetchWriter::new(number, &self.enabled.mode(""), &mut self.output)
     }
 
-    /// Goes on with a FETCH response in which a section has been said; see [`FetchWriter::begin_section`].
-    pub fn fetch_resume(&mut self) -> FetchWriter<'_> {
-        FetchWriter::resume(&self.enabled.mode(""), &mut self.output)
+    /// Goes on with a FETCH response, in which an item was said already or not; see [`FetchWriter::begin_section`].
+    pub fn fetch_resume(&mut self, begun: bool) -> FetchWriter<'_> {
+        FetchWriter::resume(begun, &self.enabled.mode(""), &mut self.output)
     }
 
     /// Ends the command in hand.

@@ -42,9 +42,15 @@ impl<'a> FetchWriter<'a> {
         FetchWriter { out, utf8: mode.utf8_strings(), begun: false }
     }
 
-    /// Goes on with a response in which a section has been said.
-    pub fn resume(mode: &Mode<'_>, out: &'a mut BytesMut) -> FetchWriter<'a> {
-        FetchWriter { out, utf8: mode.utf8_strings(), begun: true }
+    /// Goes on with a response, in which an item was said already or not.
+    pub fn resume(begun: bool, mode: &Mode<'_>, out: &'a mut BytesMut) -> FetchWriter<'a> {
+        FetchWriter { out, utf8: mode.utf8_strings(), begun }
+    }
+
+    /// Whether an item was said already, which [`resume`](FetchWriter::resume) has to know.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.begun
     }
 
     /// Ends the response.
@@ -301,7 +307,7 @@ mod tests {
         let body = section(SectionItem::Body, &[], SectionText::Whole, None);
         let binary = section(SectionItem::Binary, &[1], SectionText::Whole, None);
         FetchWriter::uid_only(7, &mode, &mut out).begin_section(&body, 6).literal(b"abc");
-        let mut writer = FetchWriter::resume(&mode, &mut out);
+        let mut writer = FetchWriter::resume(true, &mode, &mut out);
         writer.literal(b"def").section(&binary, b"a").section(&binary, b"\0").begin_section(&binary, 0);
         writer.finish();
         assert_eq!(

@@ -13,6 +13,9 @@ pub fn foreign(program: &str) -> Foreign {
         "getmail" => "getmail6",
         "nc" => "netcat-openbsd",
         "smtp-source" => "postfix",
+        "mbsync" => "isync",
+        "offlineimap" => "offlineimap3",
+        "imapclient-python" => "python3-venv",
         "script" => "bsdutils",
         other => other,
     };

@@ -6,9 +6,11 @@
 mod client;
 mod demo;
 mod foreign;
+mod imap;
 mod letters;
 
 pub use client::{Pop3, deliver, smtp_dialogue};
 pub use demo::Demo;
 pub use foreign::{Foreign, Said, Terminal, foreign};
+pub use imap::{Answer, Imap, Value};
 pub use letters::{AWKWARD, Letter, letter};

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use packetboat_imap::command::{Fetch, FetchItem, Section, SectionText};
 use packetboat_imap::response::{Code, Completion, FlagsOf, Response};
-use packetboat_imap::server::Server;
+use packetboat_imap::server::{FetchWriter, Server};
 use packetboat_mail::mailbox::{Carded, Change, Cursor, FlagEdit, Message, Selected};
 use packetboat_message::card::Card;
 use packetboat_message::text::transfer::Decoder;
@@ -61,6 +61,8 @@ struct Current {
     card: Bytes,
     reader: Option<MessageReader>,
     prefix: u64,
+    /// An item was said already.
+    begun: bool,
     /// The item to be said next.
     item: usize,
     streaming: Option<Streaming>,
@@ -292,8 +294,9 @@ impl Fetching {
             fetch.finish();
             return Ok(());
         }
+        let begun = fetch.is_begun();
         let prefix = reader.as_ref().map_or(0, |reader| reader.prefix().len() as u64);
-        self.current = Some(Current { message, card, reader, prefix, item: 0, streaming: None });
+        self.current = Some(Current { message, card, reader, prefix, begun, item: 0, streaming: None });
         Ok(())
     }
 
@@ -322,12 +325,17 @@ impl Fetching {
             }
         }
         self.current = None;
-        session.fetch_resume().finish();
+        session.fetch_resume(true).finish();
         Ok(())
     }
 }
 
 impl Current {
+    /// What says the next item.
+    fn writer<'a>(&mut self, session: &'a mut Server) -> FetchWriter<'a> {
+        session.fetch_resume(std::mem::replace(&mut self.begun, true))
+    }
+
     async fn say(
         &mut self,
         session: &mut Server,
@@ -336,7 +344,7 @@ impl Current {
     ) -> Refused<Option<Completion>> {
         let card = Card::parse(&self.card);
         if let Some(fields) = card.as_ref().and_then(|card| section::from_card(card, section)) {
-            say_here(session, section, &fields);
+            say_here(self.writer(session), section, &fields);
             return Ok(None);
         }
         if self.reader.is_none() {
@@ -352,13 +360,13 @@ impl Current {
             _ => Found::Nil,
         };
         match found {
-            Found::Nil => _ = session.fetch_resume().section_nil(section),
+            Found::Nil => _ = self.writer(session).section_nil(section),
             Found::Unknown => {
-                session.fetch_resume().section_nil(section);
+                self.writer(session).section_nil(section);
                 let text = "The part has an encoding that is not known here";
                 return Ok(Some(Completion::no(Code::UnknownCte, text)));
             }
-            Found::Here(octets) => say_here(session, section, &octets),
+            Found::Here(octets) => say_here(self.writer(session), section, &octets),
             Found::Range(start, len) => {
                 let (skip, len) = cut(section, len);
                 let start = start.saturating_add(skip);
@@ -389,10 +397,10 @@ impl Current {
                 octets.extend_from_slice(&piece);
             }
             self.streaming = None;
-            session.fetch_resume().section(section, &octets);
+            self.writer(session).section(section, &octets);
             return Ok(());
         }
-        session.fetch_resume().begin_section(section, len);
+        self.writer(session).begin_section(section, len);
         Ok(())
     }
 
@@ -408,7 +416,7 @@ impl Current {
         };
         streaming.at += piece.len() as u64;
         match &mut streaming.decoding {
-            None => _ = session.fetch_resume().literal(&piece),
+            None => _ = session.fetch_resume(true).literal(&piece),
             Some(decoding) => {
                 let mut out = Vec::new();
                 if ended {
@@ -421,7 +429,7 @@ impl Current {
                 let rest = out.get(skip..).unwrap_or_default();
                 let take = usize::try_from(decoding.left).unwrap_or(usize::MAX).min(rest.len());
                 decoding.left -= take as u64;
-                session.fetch_resume().literal(rest.get(..take).unwrap_or_default());
+                session.fetch_resume(true).literal(rest.get(..take).unwrap_or_default());
                 if !ended && decoding.left > 0 {
                     return Ok(());
                 }
@@ -449,7 +457,7 @@ impl Current {
             }
             Found::Nil | Found::Here(_) => 0,
         };
-        session.fetch_resume().binary_size(path, octets);
+        self.writer(session).binary_size(path, octets);
         Ok(None)
     }
 }
@@ -465,10 +473,10 @@ fn cut(section: &Section, octets: u64) -> (u64, u64) {
     }
 }
 
-fn say_here(session: &mut Server, section: &Section, octets: &[u8]) {
+fn say_here(mut fetch: FetchWriter<'_>, section: &Section, octets: &[u8]) {
     let (skip, len) = cut(section, octets.len() as u64);
     let octets = octets.get(skip as usize..(skip + len) as usize).unwrap_or_default();
-    session.fetch_resume().section(section, octets);
+    fetch.section(section, octets);
 }
 
 /// Marks the messages of a page as seen.
