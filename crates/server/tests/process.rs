@@ -93,7 +93,7 @@ struct Serving {
     smtp: u16,
 }
 
-const NO_PORTS: &str = "submission = []\nsubmissions = []\npop3 = []\npop3s = []\n";
+const NO_PORTS: &str = "submission = []\nsubmissions = []\npop3 = []\npop3s = []\nimap = []\nimaps = []\n";
 
 fn start(general: &str, listen: &str, command: impl FnOnce(&Path) -> Command) -> Serving {
     let dir = tempfile::tempdir().unwrap();

@@ -75,6 +75,7 @@ fn settings(data: &Path) -> Settings {
     settings.listen.submissions = Vec::new();
     settings.listen.pop3.clone_from(&any);
     settings.listen.pop3s = Vec::new();
+    (settings.listen.imap, settings.listen.imaps) = (Vec::new(), Vec::new());
     settings.listen.metrics = any;
     settings.listen.lmtp = vec![ListenAddress::Unix(data.join("lmtp.sock"))];
     settings

@@ -222,9 +222,8 @@ fn value(rest: &mut &[u8]) -> Value {
                     return Value::List(items);
                 }
                 // Bodies of a multipart follow each other without a space.
-                if !items.is_empty()
-                    && !(rest.starts_with(b"(") && matches!(items.last(), Some(Value::List(_))))
-                {
+                let follows_a_body = rest.starts_with(b"(") && matches!(items.last(), Some(Value::List(_)));
+                if !items.is_empty() && !follows_a_body {
                     *rest = rest.strip_prefix(b" ").unwrap_or_else(|| panic!("no space: {:?}", text(rest)));
                 }
                 items.push(value(rest));
