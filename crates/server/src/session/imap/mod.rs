@@ -29,6 +29,7 @@ use crate::listen::{self, Peer};
 use crate::metrics::Metrics;
 use convert::refused;
 use fetch::Fetching;
+use search::Searching;
 
 /// IMAP, as listeners know it.
 #[derive(Debug)]
@@ -108,6 +109,7 @@ struct Replacing {
 #[derive(Debug)]
 enum Work {
     Fetch(Box<Fetching>),
+    Search(Box<Searching>),
     /// Flags that changed; then the end of the command, if one is in hand.
     News(Box<(Cursor, Option<Ending>)>),
 }
@@ -224,9 +226,9 @@ impl Imap {
             Request::Close => self.close(true).await?,
             Request::Unselect => self.close(false).await?,
             Request::Expunge(target) => self.expunge(target.as_ref()).await?,
-            Request::Search(search) => self.search(session, search).await?,
-            Request::Sort { order, search } => self.sort(session, &order, search).await?,
-            Request::Thread { algorithm, search } => self.thread(session, algorithm, search).await?,
+            Request::Search(search) => return self.search(session, search).await,
+            Request::Sort { order, search } => return self.sort(session, &order, search).await,
+            Request::Thread { algorithm, search } => return self.thread(session, algorithm, search).await,
             Request::Fetch(fetch) => {
                 let fetching = self.begin_fetch(session, fetch).await?;
                 self.work = Some(Work::Fetch(Box::new(fetching)));
@@ -249,6 +251,12 @@ impl Imap {
                 Ok(Some(completion)) => self.finish(session, fetching.expunges(), completion.into()).await,
                 Err(completion) if fetching.is_within() => self.broken = Some(completion.text.into_owned()),
                 Err(completion) => self.finish(session, fetching.expunges(), completion.into()).await,
+            },
+            Some(Work::Search(mut searching)) => match self.go_on_searching(session, &mut searching).await {
+                Ok(None) => self.work = Some(Work::Search(searching)),
+                Ok(Some(completion)) | Err(completion) => {
+                    self.finish(session, searching.expunges(), completion.into()).await;
+                }
             },
             Some(Work::News(work)) => self.go_on_with_news(session, *work),
             None => {}
