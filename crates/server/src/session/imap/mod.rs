@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use packetboat_account::{Denied, Identity, Service};
+use packetboat_account::{Access, Denied, Identity, Service};
 use packetboat_imap::command::Request;
 use packetboat_imap::response::{Completion, Response};
 use packetboat_imap::server::{BACKLOG_HIGH, Config, Event, Refusal, Server};
@@ -56,6 +56,7 @@ impl listen::Service for ImapService {
             append_limit: self.config.append_limit,
             login: None,
             identity: None,
+            access: None,
             mailboxes: None,
             selected: None,
             saved: Ranges::new(),
@@ -85,6 +86,8 @@ struct Imap {
     append_limit: u64,
     login: Option<Box<Login>>,
     identity: Option<Identity>,
+    /// Hears when the account is not to be used any more.
+    access: Option<Access>,
     mailboxes: Option<Box<Mailboxes>>,
     selected: Option<Box<Selected>>,
     /// UIDs that the last SEARCH saved (RFC 5182).
@@ -154,7 +157,7 @@ impl Imap {
         match outcome {
             Ok(identity) => {
                 self.identity = Some(identity);
-                self.login = None;
+                self.access = self.login.take().and_then(|mut login| login.take_access());
                 session.accept();
             }
             Err(denied) => session.refuse(refusal(&denied)),
@@ -322,15 +325,32 @@ impl Handler<Server> for Imap {
     }
 
     async fn news(&mut self) {
-        match &mut self.selected {
-            // What could not be said at once is said before anything newer.
-            Some(_) if self.idling && self.work.is_some() => {}
-            Some(selected) if self.idling => selected.changed().await,
-            _ => std::future::pending().await,
+        let (Some(access), Some(identity)) = (&mut self.access, &self.identity) else {
+            return std::future::pending().await;
+        };
+        let changed = async {
+            match &mut self.selected {
+                // What could not be said at once is said before anything newer.
+                Some(_) if self.idling && self.work.is_some() => {}
+                Some(selected) if self.idling => selected.changed().await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = access.revoked(identity) => {}
+            () = changed => return,
         }
+        self.access = None;
     }
 
     async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
+        if self.access.is_none() {
+            let login = self.identity.as_ref().map(|identity| identity.login.to_string());
+            let connection = self.peer.id;
+            tracing::info!(connection, login, "the account's access has changed, the session ends");
+            session.end(None, "Access to this account has changed");
+            return Ok(());
+        }
         if !session.is_idling() {
             self.idling = false;
             return Ok(());
