@@ -10,7 +10,7 @@ use super::journal::Journal;
 use super::keywords::Keywords;
 use super::read::{PAGE_MAX, SHORT};
 use super::readers::{self, message_row, number};
-use super::runs::{Beside, spans};
+use super::runs::{Beside, NEAR_JOINED, spans};
 use crate::{Carded, Changes, MailboxId, MessageRow, ModSeq, ReadError, Uid};
 
 /// A page of cards ends behind this many octets.
@@ -71,7 +71,7 @@ impl Shared {
         let few = wanted.len() <= SHORT;
         let read = move |conn: &Connection| {
             let mut page = Page::new(mailbox, wanted.len().min(PAGE_MAX), with_prefix);
-            for span in spans(&wanted) {
+            for span in spans(&wanted, NEAR_JOINED) {
                 let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
                 let mut beside = Beside::new(span);
                 if !page.read(conn, *first, *last, |uid| beside.wants(uid))? {

@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::effect::{Added, Copied, Effect, Flagged, Side};
 use super::keywords::{bit, mask, next_bit};
 use super::plan::{Fault, Part};
-use super::runs::{Beside, Runner, gapless, sorted, spans};
+use super::runs::{Beside, NEAR, Runner, gapless, sorted, spans};
 use crate::tx::{AddMessage, BodySource, FlagChange, OpResult, TxError};
 use crate::{Flags, MailboxId, ModSeq, Uid};
 
@@ -104,7 +104,7 @@ impl Part<'_> {
         let mut select = self.tables.conn.prepare_cached(
             "SELECT uid, modseq, flags, size FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
         )?;
-        for span in spans(uids) {
+        for span in spans(uids, NEAR) {
             runner.skip();
             let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
             let mut beside = Beside::new(span);

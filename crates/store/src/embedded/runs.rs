@@ -6,7 +6,9 @@ use crate::Uid;
 pub(crate) type Runs = Vec<(u32, u32)>;
 
 /// UIDs in a list that lie at most so far apart are looked for in one go.
-const NEAR: u32 = 64;
+pub(crate) const NEAR: u32 = 64;
+/// The same where it costs more to pass one by, as it takes a look into another table.
+pub(crate) const NEAR_JOINED: u32 = 8;
 
 /// The list in ascending order, each once.
 pub(crate) fn sorted(uids: &[Uid]) -> Vec<u32> {
@@ -19,8 +21,8 @@ pub(crate) fn sorted(uids: &[Uid]) -> Vec<u32> {
 }
 
 /// Cuts an ascending list where there is a wide gap.
-pub(crate) fn spans(uids: &[u32]) -> impl Iterator<Item = &[u32]> {
-    uids.chunk_by(|a, b| b.saturating_sub(*a) <= NEAR)
+pub(crate) fn spans(uids: &[u32], near: u32) -> impl Iterator<Item = &[u32]> {
+    uids.chunk_by(move |a, b| b.saturating_sub(*a) <= near)
 }
 
 /// Walks an ascending list beside what is there in ascending order.
@@ -109,6 +111,6 @@ mod tests {
     #[test]
     fn wide_gaps_cut() {
         let far = [1, 2, 60, 200, 201, u32::MAX];
-        assert_eq!(spans(&far).collect::<Vec<_>>(), [&[1, 2, 60][..], &[200, 201], &[u32::MAX]]);
+        assert_eq!(spans(&far, NEAR).collect::<Vec<_>>(), [&[1, 2, 60][..], &[200, 201], &[u32::MAX]]);
     }
 }
