@@ -137,11 +137,14 @@ where
         shutdown.enter(Phase::Stopping);
         reason
     });
+    let office = app.office.clone();
+    let indexing = tokio::spawn(async move { office.index().await });
     let admin = listen_for_commands(&app, server.context());
     ready(&app, &ports).await?;
     server.run().await?;
     // A command that was begun is finished.
     admin.await;
+    indexing.abort();
     let failed = failure.is_finished();
     if !failed {
         failure.abort();
