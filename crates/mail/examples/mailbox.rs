@@ -154,7 +154,12 @@ async fn main() {
     for how in [Threading::References, Threading::OrderedSubject, Threading::References] {
         timed(&format!("thread {how:?}"), inbox.threads(&all, how)).await.unwrap();
     }
-    for (what, change, silent) in [("add", Change::Add, false), ("remove, silent", Change::Remove, true)] {
+    for (what, change, silent) in [
+        ("add", Change::Add, false),
+        ("remove, silent", Change::Remove, true),
+        ("add, silent", Change::Add, true),
+        ("remove", Change::Remove, false),
+    ] {
         let edit =
             FlagEdit { change, system: Flags::FLAGGED, keywords: Vec::new(), unchanged_since: None, silent };
         timed(&format!("store on all, {what}"), inbox.store_flags(&all, &edit)).await.unwrap();

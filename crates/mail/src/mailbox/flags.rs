@@ -66,6 +66,15 @@ fn tx(require: Vec<Require>, ops: Vec<Op>) -> Tx {
 }
 
 impl FlagEdit {
+    /// The bits that are named, if the mailbox has all its keywords.
+    fn mask(&self, keywords: &[(u8, String)]) -> Option<u64> {
+        let bit = |name: &String| {
+            let known = keywords.iter().find(|(_, other)| other.eq_ignore_ascii_case(name));
+            known.map(|(bit, _)| 1u64 << (bit & 63))
+        };
+        self.keywords.iter().try_fold(self.system.0, |mask, name| Some(mask | bit(name)?))
+    }
+
     fn apply(&self, mask: u64, to: u64) -> u64 {
         match self.change {
             Change::Add => to | mask,
@@ -91,8 +100,11 @@ impl Selected {
             self.may(Verb::SetFlags)?;
         }
         self.view.refresh(&self.office.shared.store).await?;
-        // What the session could know of the messages, to see afterwards whether it does.
-        let before = if edit.silent { Some(self.view.state().table.clone()) } else { None };
+        // What a client that is not told could know of the messages before.
+        let (before, looked, mask) = {
+            let state = self.view.state();
+            (edit.silent.then(|| state.table.clone()), state.looked(), edit.mask(&state.keywords))
+        };
         let change = match edit.change {
             Change::Add => FlagChange::Add(edit.system),
             Change::Remove => FlagChange::Remove(edit.system),
@@ -109,7 +121,13 @@ impl Selected {
         let Some(OpResult::Flagged { changed, modified, modseq }) = receipt.results.into_iter().next() else {
             return Err(Refusal::Temporary);
         };
-        self.view.refresh(&self.office.shared.store).await?;
+        let known = mask.is_some_and(|mask| {
+            let how = |flags| edit.apply(mask, flags);
+            !changed.is_empty() && self.view.state().take_flags(looked, modseq.0, &changed, how)
+        });
+        if !known {
+            self.view.refresh(&self.office.shared.store).await?;
+        }
         let new_keywords = self.learn_keywords();
         let plain = |uids: &[Uid]| {
             let uids: Vec<u32> = uids.iter().map(|uid| uid.0).collect();
@@ -131,16 +149,11 @@ impl Selected {
     /// Of messages that were changed silently, those whose flags are not what the client takes them to be, because they
     /// had changed before without its knowledge.
     fn surprises(&self, before: &super::table::Table, changed: &[Uid], edit: &FlagEdit) -> Vec<u32> {
-        let bits = self.keywords();
-        let named = |name: &str| edit.keywords.iter().any(|keyword| keyword.eq_ignore_ascii_case(name));
-        let mask = bits
-            .iter()
-            .filter(|(_, name)| named(name))
-            .fold(edit.system.0, |mask, (bit, _)| mask | 1u64 << (*bit & 63));
+        let mask = edit.mask(&self.keywords()).unwrap_or(edit.system.0);
         let state = self.view.state();
         let surprise = |uid: &u32| match (before.row(*uid), state.table.row(*uid)) {
             (Some(old), Some(new)) => {
-                let unknown = old.modseq > self.told() && edit.change != Change::Replace;
+                let unknown = edit.change != Change::Replace && !self.knows(*uid, old.modseq);
                 unknown || edit.apply(mask, old.flags) != new.flags
             }
             _ => false,

@@ -162,7 +162,7 @@ impl Search {
         while let Some(cursor) = &mut self.open {
             let wanted = cursor.peek(PAGE);
             let uids: Vec<Uid> = wanted.iter().map(|(_, uid)| Uid(*uid)).collect();
-            let page = selected.store().cards_of(selected.mailbox(), &uids, true).await?;
+            let page = selected.store().cards_of(selected.mailbox(), &uids, false).await?;
             let mut last = if page.is_empty() { wanted.last().map(|(number, _)| *number) } else { None };
             let mut out_of_time = false;
             for carded in &page {

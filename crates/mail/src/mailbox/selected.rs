@@ -367,7 +367,7 @@ impl Selected {
         }
         for (uids, chunk) in state.table.chunks().filter(|(_, chunk)| chunk.modseq > self.told) {
             for (&uid, row) in uids.iter().zip(&chunk.rows) {
-                if row.modseq > self.told && uid <= known_before && !self.made(uid, row.modseq) {
+                if uid <= known_before && !self.knows(uid, row.modseq) {
                     // Where the chunks are the same the numbers could be counted; few have changed, though.
                     if let Some(number) = self.numbering.number(uid) {
                         push(&mut news.flags, number);
@@ -424,9 +424,9 @@ impl Selected {
         }
     }
 
-    /// All changes up to here have been told.
-    pub(super) fn told(&self) -> u64 {
-        self.told
+    /// Whether a message's change of this modification sequence was told, or made here.
+    pub(super) fn knows(&self, uid: u32, modseq: u64) -> bool {
+        modseq <= self.told || self.made(uid, modseq)
     }
 
     pub(super) fn may(&self, verb: Verb) -> Result<(), Refusal> {

@@ -146,6 +146,33 @@ impl Table {
         }
     }
 
+    /// Changes the rows of ascending UIDs.
+    pub(crate) fn change(&mut self, uids: &[Uid], how: impl Fn(&mut Row)) {
+        let mut rest = uids;
+        while let Some(first) = rest.first() {
+            let index = self.numbering.chunk_of(first.0);
+            let (Some(numbers), Some(chunk)) =
+                (self.numbering.chunks().get(index), self.chunks.get_mut(index))
+            else {
+                break;
+            };
+            let end = numbers.last().copied().unwrap_or(0);
+            let some;
+            (some, rest) = rest.split_at(rest.partition_point(|uid| uid.0 <= end));
+            let chunk = Arc::make_mut(chunk);
+            let mut places = numbers.iter().zip(&mut chunk.rows);
+            for uid in some {
+                // Both ascend.
+                if let Some((_, row)) =
+                    places.find(|(number, _)| **number >= uid.0).filter(|(n, _)| **n == uid.0)
+                {
+                    how(row);
+                }
+            }
+            chunk.count();
+        }
+    }
+
     fn append(&mut self, new: &[MessageRow]) {
         let mut uids = self.numbering.chunks().to_vec();
         let mut new = new.iter().peekable();

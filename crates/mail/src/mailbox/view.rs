@@ -220,7 +220,7 @@ impl View {
         };
         let mut state = self.state.lock();
         state.take(&changes.changed, &gone);
-        state.upto = changes.upto.0;
+        state.upto = state.upto.max(changes.upto.0);
         state.looked = state.looked.max(looked);
         if *state.keywords != *changes.keywords {
             state.keywords = changes.keywords.into();
@@ -287,6 +287,31 @@ impl State {
         if !Arc::ptr_eq(&before, &self.table.numbering) {
             self.generation = generation;
         }
+    }
+
+    /// What of the account's changes has been looked at.
+    pub(crate) fn looked(&self) -> u64 {
+        self.looked
+    }
+
+    /// Takes in a change of flags whose outcome is known, without asking the store. Tells whether it did: only if it is
+    /// the very next change of the account after `looked`.
+    pub(crate) fn take_flags(
+        &mut self,
+        looked: u64,
+        modseq: u64,
+        uids: &[Uid],
+        change: impl Fn(u64) -> u64,
+    ) -> bool {
+        let next = self.loaded && !self.gone && self.looked == looked && modseq == looked + 1;
+        if next {
+            self.table.change(uids, |row| {
+                row.flags = change(row.flags);
+                row.modseq = modseq;
+            });
+            (self.upto, self.looked) = (modseq, modseq);
+        }
+        next
     }
 
     /// A session knows the numbering of this generation.
