@@ -1,8 +1,8 @@
 //! The load generator: measures mail servers from outside, beside each other, in one run.
 //!
 //! It hands over messages by SMTP, waits until all are in the mailboxes, fetches them back by POP3 and compares them,
-//! holds connections open, and starts servers on full stores. Two servers are measured in alternation (A B, B A, A B),
-//! and the ratio is the median of the rounds' ratios. It knows no room of the house: what it measures is what anybody
+//! holds connections open, and starts servers on full stores; and it asks IMAP servers about large mailboxes. Servers are
+//! measured in alternation (A B, B A, A B), and the ratio is the median of the rounds' ratios. It knows no room of the house: what it measures is what anybody
 //! can see.
 //!
 //! `cargo xtask bench` builds everything, unpacks Debian's packages and starts this.
@@ -10,6 +10,9 @@
 #![allow(clippy::cast_precision_loss)] // counts and times are far below 2^52
 
 mod content;
+mod imap;
+mod imap_content;
+mod imap_rows;
 mod meter;
 mod pop3;
 mod report;
@@ -27,7 +30,7 @@ use clap::Parser;
 use report::Report;
 use rows::{Bench, Row, Scale};
 use serde_json::json;
-use target::Spec;
+use target::{Format, Spec};
 
 /// Any failed check is a message for a person.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -41,14 +44,18 @@ const BREATH: Duration = Duration::from_millis(500);
     about = "Measure mail servers beside each other, checking everything"
 )]
 struct Arguments {
+    /// What to measure
+    #[arg(value_enum, default_value_t = Set::Mail)]
+    set: Set,
     /// The server's binary
     #[arg(long, value_name = "FILE")]
     packetboat: PathBuf,
     /// The unpacked packages of Postfix and Dovecot
     #[arg(long, value_name = "DIR")]
     peers: PathBuf,
-    /// One or two of: packetboat, packetboat=OTHER-BINARY, postfix-dovecot
-    #[arg(long, value_delimiter = ',', default_value = "packetboat,postfix-dovecot")]
+    /// Some of: packetboat, packetboat=OTHER-BINARY, postfix-dovecot (mail), dovecot-maildir and dovecot-mdbox (IMAP); the
+    /// first is compared with the best of the others [default: packetboat and all peers]
+    #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
     /// A few seconds for each row: one round, small counts
     #[arg(long)]
@@ -80,6 +87,30 @@ struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Set {
+    /// Delivery by SMTP, POP3, idle connections, starting
+    Mail,
+    /// IMAP on large mailboxes
+    Imap,
+}
+
+impl Set {
+    fn rows(self, quick: bool) -> Vec<Row> {
+        match self {
+            Set::Mail => rows::mail(),
+            Set::Imap => imap_rows::all(quick).into_iter().map(Row::Imap).collect(),
+        }
+    }
+
+    fn servers(self) -> &'static [&'static str] {
+        match self {
+            Set::Mail => &["packetboat", "postfix-dovecot"],
+            Set::Imap => &["packetboat", "dovecot-maildir", "dovecot-mdbox"],
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Verify {
     /// Count all, compare some of each mailbox
     Sample,
@@ -99,7 +130,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let rows: Vec<Row> = rows::all()
+    let rows: Vec<Row> = arguments
+        .set
+        .rows(arguments.quick)
         .into_iter()
         .filter(|row| arguments.only.is_empty() || arguments.only.iter().any(|t| row.to_string().contains(t)))
         .collect();
@@ -110,7 +143,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if rows.is_empty() {
         return Err("no such row; --list names them".into());
     }
-    let specs = arguments.servers.iter().map(|s| arguments.spec(s)).collect::<Result<Vec<Spec>>>()?;
+    let specs = if arguments.servers.is_empty() {
+        arguments.set.servers().iter().map(|s| arguments.spec(s)).collect::<Result<Vec<Spec>>>()?
+    } else {
+        arguments.servers.iter().map(|s| arguments.spec(s)).collect::<Result<Vec<Spec>>>()?
+    };
     raise_open_files()?;
     fs::create_dir_all(&arguments.dir)?;
     let mut dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&arguments.dir)?;
@@ -162,7 +199,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(file) = &arguments.results {
         let mut json = report.json(machine());
         json["scale"] = json!({"quick": arguments.quick, "rounds": rounds, "seconds": scale.seconds,
-            "messages in a maildrop": scale.maildrop, "idle connections": scale.idle, "stored": scale.stored});
+            "messages in a maildrop": scale.maildrop, "idle connections": scale.idle, "stored": scale.stored,
+            "appended": scale.appended, "log-ins": scale.log_ins, "most idle IMAP sessions of a peer": scale.idle_peer});
         fs::write(file, format!("{json:#}\n"))?;
     }
     Ok(report.failures().is_empty())
@@ -178,7 +216,13 @@ impl Arguments {
                 Ok(Spec::Packetboat { name: format!("packetboat={binary}"), binary: binary.into() })
             }
             None if server == "postfix-dovecot" => Ok(Spec::Peer { tree: self.peers.clone() }),
-            _ => Err(format!("{server}: not packetboat, packetboat=BINARY or postfix-dovecot").into()),
+            None if server == "dovecot-maildir" => {
+                Ok(Spec::Dovecot { tree: self.peers.clone(), format: Format::Maildir })
+            }
+            None if server == "dovecot-mdbox" => {
+                Ok(Spec::Dovecot { tree: self.peers.clone(), format: Format::Mdbox })
+            }
+            _ => Err(format!("{server}: no such server; --help names them").into()),
         }
     }
 
@@ -189,6 +233,9 @@ impl Arguments {
             maildrop: if quick { 100 } else { 1000 },
             idle: if quick { 200 } else { 1000 },
             stored: if quick { 2000 } else { 100_000 },
+            appended: if quick { 300 } else { 1000 },
+            log_ins: if quick { 200 } else { 1000 },
+            idle_peer: if quick { 100 } else { 1000 },
             verify_all: self.verify == Verify::All,
         }
     }

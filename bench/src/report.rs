@@ -46,17 +46,18 @@ impl Report {
         &self.failures
     }
 
-    /// A Markdown table. The ratio says how many times better the first server is than the second.
+    /// A Markdown table. The ratio says how many times better the first server is than the best of the others.
     pub(crate) fn table(&self) -> String {
         let mut out = String::from("| row | figure | unit |");
         for (name, _) in &self.servers {
             out += &format!(" {name} |");
         }
-        if self.servers.len() == 2 {
+        let compared = self.servers.len() > 1;
+        if compared {
             out += " times better |";
         }
         out += "\n|---|---|---|";
-        out += &"---:|".repeat(self.servers.len() + usize::from(self.servers.len() == 2));
+        out += &"---:|".repeat(self.servers.len() + usize::from(compared));
         out.push('\n');
         let mut last = "";
         for reading in &self.readings {
@@ -66,7 +67,7 @@ impl Report {
             for values in &reading.values {
                 out += &format!(" {} |", spread(values));
             }
-            if self.servers.len() == 2 {
+            if compared {
                 out += &format!(" {} |", reading.ratio().map_or_else(|| "–".to_owned(), number));
             }
             out.push('\n');
@@ -99,16 +100,19 @@ impl Report {
 }
 
 impl Reading {
-    /// The median of the rounds' ratios, of the first two servers.
+    /// The median of the rounds' ratios of the first server and another: the other that does best.
     fn ratio(&self) -> Option<f64> {
-        let [first, second] = self.values.as_slice() else { return None };
-        let ratios: Vec<f64> = first
-            .iter()
-            .zip(second)
-            .map(|(a, b)| if self.figure.more_is_better { a / b } else { b / a })
-            .filter(|r| r.is_finite())
-            .collect();
-        median(&ratios)
+        let (first, others) = self.values.split_first()?;
+        let against = |other: &Vec<f64>| {
+            let ratios: Vec<f64> = first
+                .iter()
+                .zip(other)
+                .map(|(a, b)| if self.figure.more_is_better { a / b } else { b / a })
+                .filter(|r| r.is_finite())
+                .collect();
+            median(&ratios)
+        };
+        others.iter().filter_map(against).min_by(f64::total_cmp)
     }
 }
 
@@ -184,6 +188,15 @@ mod tests {
             "{table}"
         );
         assert_eq!(report.json(Value::Null)["readings"][0]["servers"]["a"]["median"], 20.0);
+    }
+
+    #[test]
+    fn the_best_of_the_others_counts() {
+        let mut report = Report::new(["a", "b", "c"].map(|n| (n.to_owned(), String::new())).to_vec());
+        for (server, value) in [20.0, 1.0, 5.0].into_iter().enumerate() {
+            report.add("up", server, &[figure(value, true)]);
+        }
+        assert!(report.table().contains("| 20.0 | 1.00 | 5.00 | 4.00 |"), "{}", report.table());
     }
 
     #[test]

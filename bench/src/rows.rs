@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::content::{MAILBOXES, Run};
+use crate::imap_rows::ImapBench;
+pub(crate) use crate::imap_rows::ImapRow;
 use crate::meter::own_cpu;
 use crate::pop3::{AHEAD, Maildrop};
 use crate::smtp::hand_over;
@@ -44,6 +46,7 @@ pub(crate) enum Row {
     Retrieve { sessions: usize, pipelined: bool },
     Idle(Door),
     Start,
+    Imap(ImapRow),
 }
 
 /// Where idle connections wait.
@@ -54,8 +57,8 @@ pub(crate) enum Door {
     Maildrop,
 }
 
-/// Every row, in the order of the table.
-pub(crate) fn all() -> Vec<Row> {
+/// Every row of mail, in the order of the table.
+pub(crate) fn mail() -> Vec<Row> {
     let mut rows = Vec::new();
     for size in [4000, 50_000] {
         for recipients in [1, 10] {
@@ -89,6 +92,7 @@ impl fmt::Display for Row {
             Row::Idle(Door::Pop3) => write!(f, "idle POP3 connections"),
             Row::Idle(Door::Maildrop) => write!(f, "idle POP3 connections, logged in"),
             Row::Start => write!(f, "start on 100,000 messages"),
+            Row::Imap(row) => write!(f, "{row}"),
         }
     }
 }
@@ -106,11 +110,11 @@ pub(crate) struct Figure {
     pub(crate) more_is_better: bool,
 }
 
-fn more(name: &'static str, unit: &'static str, value: f64) -> Figure {
+pub(crate) fn more(name: &'static str, unit: &'static str, value: f64) -> Figure {
     Figure { name, unit, value, more_is_better: true }
 }
 
-fn less(name: &'static str, unit: &'static str, value: f64) -> Figure {
+pub(crate) fn less(name: &'static str, unit: &'static str, value: f64) -> Figure {
     Figure { name, unit, value, more_is_better: false }
 }
 
@@ -125,6 +129,12 @@ pub(crate) struct Scale {
     pub(crate) idle: usize,
     /// Messages in the store that a server is started on.
     pub(crate) stored: usize,
+    /// Messages appended by IMAP.
+    pub(crate) appended: usize,
+    /// Log-ins of IMAP.
+    pub(crate) log_ins: usize,
+    /// The most idle IMAP sessions that a peer, which has a process for each, is given.
+    pub(crate) idle_peer: usize,
     /// Fetch and compare every delivered message, not a sample.
     pub(crate) verify_all: bool,
 }
@@ -143,11 +153,23 @@ pub(crate) struct Bench<'a> {
     /// The directory of a server with many messages, once it is there.
     stored: Option<PathBuf>,
     runs: usize,
+    imap: ImapBench<'a>,
 }
 
 impl<'a> Bench<'a> {
     pub(crate) fn new(spec: &'a Spec, scale: &'a Scale, dir: PathBuf) -> Bench<'a> {
-        Bench { spec, scale, dir, target: None, rates: Vec::new(), maildrops: None, stored: None, runs: 0 }
+        let imap = ImapBench::new(spec, scale, dir.clone());
+        Bench {
+            spec,
+            scale,
+            dir,
+            target: None,
+            rates: Vec::new(),
+            maildrops: None,
+            stored: None,
+            runs: 0,
+            imap,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -162,6 +184,7 @@ impl<'a> Bench<'a> {
             Row::Retrieve { sessions, pipelined } => self.retrieve(sessions, pipelined),
             Row::Idle(door) => self.idle(door),
             Row::Start => self.start(),
+            Row::Imap(row) => self.imap.measure(row),
         }
     }
 
@@ -375,7 +398,7 @@ impl<'a> Bench<'a> {
         let target = Target::start(self.spec, &dir, MAILBOXES)?;
         match self.spec {
             Spec::Packetboat { .. } => drop(hand_over(target.smtp, &run, 0, count, 50, &address)?),
-            Spec::Peer { .. } => seed_maildirs(&dir, &run, count)?,
+            Spec::Peer { .. } | Spec::Dovecot { .. } => seed_maildirs(&dir, &run, count)?,
         }
         wait_for_delivery(&target, &run, count)?;
         target.stop();
@@ -405,7 +428,7 @@ fn open_door(target: &Target, door: Door, m: usize) -> Result<Conn> {
 }
 
 /// Does `work` on each item in a thread of its own.
-fn in_parallel<I: Send, T: Send>(
+pub(crate) fn in_parallel<I: Send, T: Send>(
     items: impl IntoIterator<Item = I>,
     work: impl Fn(I) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
@@ -486,7 +509,7 @@ fn empty_maildrops(target: &Target) -> Result {
     .map(drop)
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

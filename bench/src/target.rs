@@ -42,6 +42,15 @@ pub(crate) enum Spec {
     Packetboat { name: String, binary: PathBuf },
     /// Postfix with Dovecot, from this tree of unpacked packages.
     Peer { tree: PathBuf },
+    /// Dovecot alone, for IMAP, keeping mail in this format.
+    Dovecot { tree: PathBuf, format: Format },
+}
+
+/// How Dovecot keeps mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Maildir,
+    Mdbox,
 }
 
 impl Spec {
@@ -49,6 +58,8 @@ impl Spec {
         match self {
             Spec::Packetboat { name, .. } => name,
             Spec::Peer { .. } => "postfix-dovecot",
+            Spec::Dovecot { format: Format::Maildir, .. } => "dovecot-maildir",
+            Spec::Dovecot { format: Format::Mdbox, .. } => "dovecot-mdbox",
         }
     }
 
@@ -61,7 +72,7 @@ impl Spec {
                     out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
                 format!("{said} ({})", binary.display())
             }
-            Spec::Peer { tree } => {
+            Spec::Peer { tree } | Spec::Dovecot { tree, .. } => {
                 let listed = fs::read_to_string(tree.join("versions")).unwrap_or_default();
                 let of_interest = |line: &&str| line.starts_with("postfix") || line.starts_with("dovecot");
                 listed.lines().filter(of_interest).collect::<Vec<_>>().join(", ")
@@ -73,13 +84,21 @@ impl Spec {
 /// A server that runs.
 #[derive(Debug)]
 pub(crate) struct Target {
+    /// Where each protocol is served; [`NOWHERE`] if it is not.
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
+    pub(crate) imap: SocketAddr,
+    pub(crate) imaps: SocketAddr,
     pub(crate) group: Group,
-    /// From the start of its first process until it greeted on both ports.
+    /// From the start of its first process until it greeted.
     pub(crate) took: Duration,
+    /// The certificate to trust.
+    authority: PathBuf,
     child: Child,
 }
+
+/// The address of what a server does not serve.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The address, and log-in name, of mailbox `m`.
 pub(crate) fn address(m: usize) -> String {
@@ -98,7 +117,16 @@ impl Target {
                 let group = group.ok_or("Postfix and Dovecot need root and a cgroup2 mount")?;
                 start_peer(tree, dir, accounts, group)
             }
+            Spec::Dovecot { tree, format } => {
+                let group = group.ok_or("Dovecot needs root and a cgroup2 mount")?;
+                start_dovecot(tree, dir, *format, accounts, group)
+            }
         }
+    }
+
+    /// The certificate (PEM) that makes its TLS believed.
+    pub(crate) fn authority(&self) -> Result<Vec<u8>> {
+        Ok(fs::read(&self.authority)?)
     }
 
     pub(crate) fn stop(mut self) {
@@ -145,7 +173,11 @@ fn start_packetboat(binary: &Path, dir: &Path, accounts: usize, group: Option<Gr
         let log = fs::read_to_string(dir.with_extension("log")).unwrap_or_default();
         return Err(format!("{} demo is not ready; it said: {line}{log}", binary.display()).into());
     };
-    let mut target = Target { smtp: local(smtp), pop3: local(pop3), group, took: Duration::ZERO, child };
+    let imap = port("imap").map_or(NOWHERE, local);
+    let imaps = port("imaps").map_or(NOWHERE, local);
+    let authority = ready["ca"].as_str().unwrap_or_default().into();
+    let (smtp, pop3) = (local(smtp), local(pop3));
+    let mut target = Target { smtp, pop3, imap, imaps, group, took: Duration::ZERO, authority, child };
     target.wait_for_greetings(begun)?;
     Ok(target)
 }
@@ -174,17 +206,59 @@ fn start_peer(tree: &Path, dir: &Path, accounts: usize, group: Group) -> Result<
     }
     fs::write(dir.join("users"), users)?;
     write_etc(&dir.join("etc"))?;
+    let ports = Ports { smtp: local(smtp), pop3: local(pop3), imap: NOWHERE, imaps: NOWHERE };
+    start_in_namespace(tree, dir, ports, group)
+}
 
+fn start_dovecot(tree: &Path, dir: &Path, format: Format, accounts: usize, group: Group) -> Result<Target> {
+    let (imap, imaps) = (free_port()?, free_port()?);
+    let _ = fs::remove_dir_all(dir.join("run"));
+    for sub in ["log", "run", "spool", "etc", "mail"] {
+        fs::create_dir_all(dir.join(sub))?;
+    }
+    chown(dir.join("mail"), Some(MAIL_OWNER), Some(MAIL_OWNER))?;
+    let format = match format {
+        Format::Maildir => "maildir:~/Maildir",
+        Format::Mdbox => "mdbox:~/mdbox",
+    };
+    let configuration = include_str!("../peer/dovecot-imap.conf")
+        .replace("@IMAP@", &imap.to_string())
+        .replace("@IMAPS@", &imaps.to_string())
+        .replace("@UID@", &MAIL_OWNER.to_string())
+        .replace("@FORMAT@", format);
+    fs::write(dir.join("dovecot.conf"), configuration)?;
+    fs::write(dir.join("start"), include_str!("../peer/start"))?;
+    let users: String = (0..accounts).map(|m| format!("user{m:04}:{{PLAIN}}{PASSWORD}\n")).collect();
+    fs::write(dir.join("users"), users)?;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    fs::write(dir.join("cert.pem"), made.cert.pem())?;
+    fs::write(dir.join("key.pem"), made.signing_key.serialize_pem())?;
+    write_etc(&dir.join("etc"))?;
+    let ports = Ports { smtp: NOWHERE, pop3: NOWHERE, imap: local(imap), imaps: local(imaps) };
+    start_in_namespace(tree, dir, ports, group)
+}
+
+struct Ports {
+    smtp: SocketAddr,
+    pop3: SocketAddr,
+    imap: SocketAddr,
+    imaps: SocketAddr,
+}
+
+/// Runs `peer/start` where it finds its packages in their places.
+fn start_in_namespace(tree: &Path, dir: &Path, ports: Ports, group: Group) -> Result<Target> {
     let log = fs::File::create(dir.join("log/start.log"))?;
     let mut command = group.command(Path::new("unshare"));
     command.args(["--mount", "--propagation", "private", "bash"]).arg(dir.join("start")).arg(tree).arg(dir);
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
     let status = child.wait()?;
-    let mut target = Target { smtp: local(smtp), pop3: local(pop3), group, took: Duration::ZERO, child };
+    let Ports { smtp, pop3, imap, imaps } = ports;
+    let authority = dir.join("cert.pem");
+    let mut target = Target { smtp, pop3, imap, imaps, group, took: Duration::ZERO, authority, child };
     if !status.success() {
         let log = fs::read_to_string(dir.join("log/start.log")).unwrap_or_default();
-        return Err(format!("Postfix and Dovecot do not start: {status}\n{log}").into());
+        return Err(format!("the peer does not start: {status}\n{log}").into());
     }
     target.wait_for_greetings(begun)?;
     Ok(target)
@@ -193,7 +267,7 @@ fn start_peer(tree: &Path, dir: &Path, accounts: usize, group: Group) -> Result<
 impl Target {
     /// Up is: it says something.
     fn wait_for_greetings(&mut self, begun: Instant) -> Result {
-        for at in [self.smtp, self.pop3] {
+        for at in [self.smtp, self.pop3, self.imap].into_iter().filter(|at| *at != NOWHERE) {
             let greets = || -> std::io::Result<bool> {
                 let mut socket = TcpStream::connect(at)?;
                 socket.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -6,7 +6,7 @@ use crate::debian;
 use crate::shell::{self, Result, cargo, target_dir};
 
 /// What Postfix with Dovecot takes from Debian.
-const PEERS: &[&str] = &["postfix", "dovecot-core", "dovecot-pop3d", "dovecot-lmtpd"];
+const PEERS: &[&str] = &["postfix", "dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"];
 
 pub(crate) fn run(arguments: &[String]) -> Result {
     let built = cargo(&["build", "--release", "--locked", "--package", "bench"]).status()?;

@@ -34,9 +34,9 @@ pub(crate) fn install(packages: &[&str]) -> Result {
 /// Unpacks packages, and the libraries they need that this machine has not, into `target/debian/NAME`.
 pub(crate) fn unpack(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let place = target_dir().join("debian").join(name);
-    // Written last, so that what was broken off is begun again.
-    let complete = place.join("versions");
-    if complete.exists() {
+    // Written last, so that what was broken off is begun again, as is what lacks a package wanted since.
+    let there = fs::read_to_string(place.join("versions")).unwrap_or_default();
+    if packages.iter().all(|package| there.lines().any(|line| line.split(' ').next() == Some(*package))) {
         return Ok(place);
     }
     update(packages)?;
