@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{append, letter, name, town, uids};
-use packetboat_mail::mailbox::{Access, Change, FlagEdit, Selected, numbers};
+use packetboat_mail::mailbox::{Access, Change, FlagEdit, Picked, Selected, numbers};
 use packetboat_store::{Flags, Store};
 use proptest::prelude::*;
 
@@ -68,6 +68,11 @@ impl Client {
     }
 
     async fn sync(&mut self, expunges: bool, store: &Store) {
+        self.sync_unchecked(expunges).await;
+        self.check(expunges, store).await;
+    }
+
+    async fn sync_unchecked(&mut self, expunges: bool) {
         let news = self.selected.sync(expunges).await.unwrap();
         assert!(expunges || news.gone.is_none());
         if let Some(gone) = &news.gone {
@@ -89,7 +94,24 @@ impl Client {
             self.fetch(first..=exists);
         }
         self.fetch(numbers(&news.flags));
-        self.check(expunges, store).await;
+    }
+
+    /// What it takes the outcome of its own change to be.
+    fn learn(&mut self, picked: &Picked, edit: &FlagEdit) {
+        if !edit.silent {
+            return self.fetch(numbers(picked.numbers()));
+        }
+        let named = self.selected.keywords();
+        let named = named.iter().filter(|(_, name)| edit.keywords.contains(name));
+        let mask = named.fold(edit.system.0, |mask, (bit, _)| mask | 1 << bit);
+        for (number, _) in picked.each() {
+            let known = &mut self.messages[number as usize - 1].1;
+            *known = match edit.change {
+                Change::Add => *known | mask,
+                Change::Remove => *known & !mask,
+                Change::Replace => mask,
+            };
+        }
     }
 
     async fn check(&self, whole: bool, store: &Store) {
@@ -134,22 +156,7 @@ async fn play(acts: Vec<Act>) {
                 let edit = FlagEdit { change, system, keywords, unchanged_since: None, silent };
                 let stored = client.selected.store_flags(&picked, &edit).await.unwrap();
                 assert!(stored.modified.is_empty());
-                let named = client.selected.keywords();
-                let named = named.iter().filter(|(_, name)| edit.keywords.contains(name));
-                let mask = named.fold(flags, |mask, (bit, _)| mask | 1 << bit);
-                if silent {
-                    // The client takes it to be as it said.
-                    for (number, _) in picked.each() {
-                        let known = &mut client.messages[number as usize - 1].1;
-                        *known = match change {
-                            Change::Add => *known | mask,
-                            Change::Remove => *known & !mask,
-                            Change::Replace => mask,
-                        };
-                    }
-                } else {
-                    client.fetch(numbers(picked.numbers()));
-                }
+                client.learn(&picked, &edit);
             }
             Act::Expunge { session } => clients[session].selected.expunge(None).await.unwrap(),
             Act::Move { session, pick } => {
@@ -195,5 +202,71 @@ fn large_mailboxes_are_told_truly_too() {
             acts.push(Act::Sync { session: (session + 1) % 3, expunges: step % 4 == 0 });
         }
         play(acts).await;
+    });
+}
+
+/// Many at once: nobody knows what is true in between, but at the end all know the same.
+#[test]
+fn sessions_at_the_same_moment_end_with_the_truth() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let town = town().await;
+        let texts: Vec<String> = (0..40).map(letter).collect();
+        append(&town.mailboxes, "INBOX", &texts, Flags::NONE).await;
+        let tasks: Vec<_> = (0..6u64)
+            .map(|task| {
+                let mailboxes = town.mailboxes.clone();
+                tokio::spawn(async move {
+                    let select = mailboxes.select(&name("INBOX"), Access::Write).await.unwrap();
+                    let mut client = Client::new(select);
+                    let mut state = task + 1;
+                    for step in 0..60 {
+                        state = state
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1_442_695_040_888_963_407);
+                        let (change, flags, silent) = (
+                            CHANGES[(state >> 40) as usize % 3],
+                            1 << (state >> 50 & 3),
+                            state >> 33 & 1 == 1,
+                        );
+                        let picked = uids(&client.selected, &client.pick(state >> 3));
+                        let flags = if change == Change::Replace { flags & 7 } else { flags };
+                        let edit = FlagEdit {
+                            change,
+                            system: Flags(flags & 7),
+                            keywords: Vec::new(),
+                            unchanged_since: None,
+                            silent,
+                        };
+                        client.selected.store_flags(&picked, &edit).await.unwrap();
+                        client.learn(&picked, &edit);
+                        if step % 7 == 0 {
+                            client.sync_unchecked(step % 2 == 0).await;
+                        }
+                        if step % 20 == 19 {
+                            append(&mailboxes, "INBOX", &[letter(step)], Flags::NONE).await;
+                            let deleted = uids(&client.selected, &client.pick(state & 0x11 << task));
+                            let edit = FlagEdit {
+                                system: Flags::DELETED,
+                                change: Change::Add,
+                                silent: false,
+                                ..edit
+                            };
+                            client.selected.store_flags(&deleted, &edit).await.unwrap();
+                            client.learn(&deleted, &edit);
+                            client.selected.expunge(Some(&deleted)).await.unwrap();
+                        }
+                    }
+                    client
+                })
+            })
+            .collect();
+        let mut clients = Vec::new();
+        for task in tasks {
+            clients.push(task.await.unwrap());
+        }
+        for client in &mut clients {
+            client.sync(true, &town.store).await;
+        }
     });
 }
