@@ -2,7 +2,7 @@
 //!
 //! The outcome does not depend on the filter. A message it has never seen is read, and remembered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use packetboat_message::card::Card;
 use packetboat_message::text::find::Finder;
 use packetboat_message::text::search::{self, Reader, Scope};
 use packetboat_store::{AccountId, Candidates, Grams, MessageReader, Signature, Store, Uid, grams};
+use tokio::task::JoinHandle;
 
 use super::fetch::card_of;
 use super::numbering::{Numbering, Ranges, push};
@@ -26,6 +27,12 @@ const PIECE: u64 = 128 << 10;
 const TURN: Duration = Duration::from_millis(2);
 /// Signatures handed over to the filter at a time.
 const SIGNATURES: usize = 256;
+/// Octets of text that another thread makes signatures of at a time.
+const BATCH: usize = 256 << 10;
+/// A longer text is not held for that.
+const TEXT_MAX: usize = 1 << 20;
+/// So many other threads do it.
+const BATCHES: usize = 4;
 
 /// A search on its way. Dropped before it is done, it is cancelled.
 #[derive(Debug)]
@@ -42,8 +49,31 @@ pub struct Search {
     total: u64,
     /// What the filter does not know yet of those.
     unknown: HashSet<u128>,
+    texts: Texts,
+    batches: VecDeque<JoinHandle<Vec<(u128, Signature)>>>,
     signatures: Vec<(u128, Signature)>,
     scratch: Scratch,
+}
+
+/// Folded texts of bodies, one after the other.
+#[derive(Debug, Default)]
+struct Texts {
+    octets: Vec<u8>,
+    /// Bodies, and where their texts end.
+    ends: Vec<(u128, usize)>,
+}
+
+impl Texts {
+    fn signatures(self) -> Vec<(u128, Signature)> {
+        let mut grams = Grams::default();
+        let mut start = 0;
+        let signature = |(body, end): (u128, usize)| {
+            grams.text(self.octets.get(start..end).unwrap_or_default());
+            start = end;
+            (body, grams.finish())
+        };
+        self.ends.into_iter().map(signature).collect()
+    }
 }
 
 #[derive(Default)]
@@ -93,6 +123,8 @@ impl Selected {
             open: None,
             total: 0,
             unknown: HashSet::new(),
+            texts: Texts::default(),
+            batches: VecDeque::new(),
             signatures: Vec::new(),
             scratch: Scratch::default(),
         };
@@ -169,6 +201,10 @@ impl Search {
                 if self.is_hit(selected, carded).await? {
                     self.found.push(carded.row.uid.0);
                 }
+                if self.texts.octets.len() >= BATCH {
+                    self.hand_over();
+                    self.gather(BATCHES).await;
+                }
                 last = self.table.numbering.number(carded.row.uid.0).or(last);
                 let now = Instant::now();
                 if now - began >= budget {
@@ -193,6 +229,8 @@ impl Search {
             }
         }
         if self.is_done() {
+            self.hand_over();
+            self.gather(0).await;
             self.remember(selected, 1).await;
         }
         Ok(self.is_done())
@@ -208,6 +246,26 @@ impl Search {
     pub fn found(mut self) -> Picked {
         self.found.sort_unstable();
         Picked::of_uids(&self.numbering, &self.found)
+    }
+
+    /// Has signatures made of the texts so far.
+    fn hand_over(&mut self) {
+        let texts = std::mem::take(&mut self.texts);
+        if !texts.ends.is_empty() {
+            self.batches.push_back(tokio::task::spawn_blocking(move || texts.signatures()));
+        }
+    }
+
+    /// Waits until no more than so many batches are on their way.
+    async fn gather(&mut self, at_most: usize) {
+        while self.batches.len() > at_most
+            && let Some(batch) = self.batches.front_mut()
+        {
+            // What is lost is unknown still.
+            let made = batch.await.unwrap_or_default();
+            self.batches.pop_front();
+            self.signatures.extend(made);
+        }
     }
 
     async fn remember(&mut self, selected: &Selected, at_least: usize) {
@@ -274,9 +332,26 @@ impl Search {
                     let mut finder = Finder::new([text]);
                     let work = &mut self.scratch;
                     if let Some(body) = new {
-                        let mut also = |text: &[u8]| *scope == Scope::Text && finder.push(text);
-                        let signature = collect(&opened, card, work, &mut also).await?;
-                        self.signatures.push((body, signature));
+                        let texts = &mut self.texts;
+                        let start = texts.octets.len();
+                        let mut held = true;
+                        read_text(&opened, card, Scope::Text, &mut work.text, |text| {
+                            held &= texts.octets.len() - start + text.len() <= TEXT_MAX;
+                            if held {
+                                texts.octets.extend_from_slice(text);
+                            }
+                            if *scope == Scope::Text {
+                                finder.push(text);
+                            }
+                            false
+                        })
+                        .await?;
+                        if held {
+                            texts.ends.push((body, texts.octets.len()));
+                        } else {
+                            texts.octets.truncate(start);
+                            self.signatures.push((body, collect(&opened, card, work).await?));
+                        }
                     }
                     if new.is_none() || *scope != Scope::Text {
                         read_text(&opened, card, *scope, &mut work.text, |text| finder.push(text)).await?;
@@ -312,12 +387,11 @@ async fn read_header(reader: &MessageReader, card: &Card<'_>, header: &mut Vec<u
     Ok(())
 }
 
-/// Collects the grams of everything that can be found in a message. `also` looks at the text, too.
+/// Collects the grams of everything that can be found in a message.
 async fn collect(
     reader: &MessageReader,
     card: &Card<'_>,
     scratch: &mut Scratch,
-    also: &mut impl FnMut(&[u8]) -> bool,
 ) -> Result<Signature, Refusal> {
     let grams = scratch.grams.get_or_insert_default();
     // What lies across two pieces: two octets of each.
@@ -338,7 +412,6 @@ async fn collect(
             across.copy_within(from..all, 0);
             kept = all - from;
         }
-        also(piece);
         false
     })
     .await;
@@ -403,6 +476,6 @@ impl Indexer {
         reader: &MessageReader,
         card: &Card<'_>,
     ) -> Result<Signature, Refusal> {
-        collect(reader, card, &mut self.0, &mut |_| false).await
+        collect(reader, card, &mut self.0).await
     }
 }
