@@ -10,3 +10,7 @@ pub mod html;
 pub mod search;
 pub mod transfer;
 pub mod words;
+
+/// One more whenever decoding, folding or [`find::gram`] comes to another outcome for some text: what was kept of texts
+/// read the old way is then of no use.
+pub const EDITION: u16 = 1;

@@ -46,6 +46,7 @@ pub fn store_options(settings: &Settings) -> packetboat_store::Options {
     packetboat_store::Options {
         disk_floor: settings.store.disk_floor.0,
         grace: settings.store.keep_deleted,
+        folding: packetboat_message::text::EDITION,
         ..packetboat_store::Options::new(settings.general.data.join("store"))
     }
 }
