@@ -90,6 +90,14 @@ pub enum Op {
         /// At least this one.
         uid_next: Uid,
     },
+    /// Says that a mailbox's UIDs are others than they were.
+    SetUidValidity {
+        /// Where.
+        mailbox: MailboxId,
+        /// For imports that keep it, into a mailbox without messages ([`TxError::Exists`] if there is one); else, and for
+        /// 0, a new one.
+        uid_validity: Option<UidValidity>,
+    },
     /// Gives a mailbox another name.
     RenameMailbox {
         /// Which.

@@ -227,8 +227,19 @@ async fn imports_keep_their_numbers(place: &impl Place) {
     // The next one that is made is not made older by what was imported.
     let OpResult::Mailbox(_, validity) = one(&store, create("New")).await else { panic!() };
     assert!(validity > UidValidity(77));
+    // An empty mailbox can be given another one's, a full one only a new one.
+    let OpResult::Mailbox(empty, _) = one(&store, create("Empty")).await else { panic!() };
+    let given = |mailbox| Op::SetUidValidity { mailbox, uid_validity: Some(UidValidity(88)) };
+    assert_eq!(one(&store, given(empty)).await, OpResult::Mailbox(empty, UidValidity(88)));
+    assert_eq!(store.commit(tx(vec![given(old)]), vec![]).await, Err(TxError::Exists(0)));
+    let other = Op::SetUidValidity { mailbox: old, uid_validity: None };
+    let OpResult::Mailbox(_, other) = one(&store, other).await else { panic!() };
+    assert!(other > validity);
     store.stop().await;
     let store = place.open();
+    let row = store.mailbox(empty).await.unwrap().unwrap();
+    assert_eq!((row.name.as_str(), row.uid_validity), ("Empty", UidValidity(88)));
+    assert_eq!(store.mailbox(old).await.unwrap().unwrap().uid_validity, other);
     assert_eq!(store.mailbox(old).await.unwrap().unwrap().uid_next, Uid(201));
 }
 

@@ -57,7 +57,8 @@ pub(crate) fn measure(tx: &Tx) -> Result<usize, TxError> {
                 Op::CreateAccount(_)
                 | Op::RemoveAccount(_)
                 | Op::RemoveMailbox(_)
-                | Op::SetUidNext { .. } => 0,
+                | Op::SetUidNext { .. }
+                | Op::SetUidValidity { .. } => 0,
             };
         fits(total, TX)?;
     }

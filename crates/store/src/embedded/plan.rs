@@ -204,6 +204,21 @@ impl<'a> Part<'a> {
                 }
                 Ok(OpResult::Done)
             }
+            Op::SetUidValidity { mailbox, uid_validity } => {
+                let Some((state, account)) = self.mailbox(*mailbox)? else { return Err(gone) };
+                let given = uid_validity.map(|given| given.0).filter(|given| *given != 0);
+                if given.is_some() && state.messages > 0 {
+                    return Err(Fault::Tx(TxError::Exists(index)));
+                }
+                let uid_validity = given.unwrap_or_else(|| self.next_uid_validity());
+                self.effect(Effect::MailboxRenamed {
+                    mailbox: mailbox.0,
+                    name: self.name(*mailbox)?,
+                    uid_validity,
+                    modseq: account.modseq + 1,
+                })?;
+                Ok(OpResult::Mailbox(*mailbox, UidValidity(uid_validity)))
+            }
             Op::Copy { from, uids, to } => self.copy(index, *from, uids, *to),
             Op::SetFlags { mailbox, uids, change, keywords, unchanged_since } => {
                 self.set_flags(index, *mailbox, uids, *change, keywords, *unchanged_since)
@@ -219,6 +234,11 @@ impl<'a> Part<'a> {
 
     fn special_use(&self, id: MailboxId) -> Result<Option<String>, Fault> {
         let mut select = self.tables.conn.prepare_cached("SELECT special_use FROM mailbox WHERE id = ?1")?;
+        Ok(select.query_row([id.0 as i64], |row| row.get(0))?)
+    }
+
+    fn name(&self, id: MailboxId) -> Result<String, Fault> {
+        let mut select = self.tables.conn.prepare_cached("SELECT name FROM mailbox WHERE id = ?1")?;
         Ok(select.query_row([id.0 as i64], |row| row.get(0))?)
     }
 
