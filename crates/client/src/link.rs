@@ -75,6 +75,8 @@ pub struct Link {
     out: BytesMut,
     read: Box<[u8]>,
     input_ended: bool,
+    /// The peer has said something, or ended.
+    heard: bool,
     /// Sending has failed; what the peer said before may still be read.
     broken: Option<io::Error>,
     observer: Option<Box<dyn Observer>>,
@@ -101,6 +103,7 @@ impl Link {
             out: BytesMut::new(),
             read: vec![0; READ_MAX].into_boxed_slice(),
             input_ended: false,
+            heard: false,
             broken: None,
             observer,
         }
@@ -144,8 +147,12 @@ impl Link {
                     session.tls_started(facts);
                 }
                 Step::Wait { until } => {
+                    self.heard = false;
                     self.flush(session).await?;
-                    self.wait(session, until.map(Instant::from_std)).await?;
+                    // What came meanwhile the session has not looked at yet; there may be no more to wait for.
+                    if !self.heard {
+                        self.wait(session, until.map(Instant::from_std)).await?;
+                    }
                 }
                 Step::Close => {
                     // What cannot be said any more was not needed any more.
@@ -228,6 +235,7 @@ impl Link {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => &[],
             Poll::Ready(Err(error)) => return Poll::Ready(Err(LinkError::Lost(error))),
         };
+        self.heard = true;
         if read.is_empty() {
             self.input_ended = true;
             session.end_of_input();
