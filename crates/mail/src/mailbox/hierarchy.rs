@@ -26,7 +26,7 @@ pub struct Status {
 }
 
 impl Mailboxes {
-    fn tx(require: Vec<Require>, ops: Vec<Op>) -> Tx {
+    pub(super) fn tx(require: Vec<Require>, ops: Vec<Op>) -> Tx {
         Tx { id: None, require, ops }
     }
 
@@ -256,7 +256,7 @@ impl Mailboxes {
     }
 
     /// The names subscribed to, and the version of the list. As long as nobody changed it, the first mailboxes are.
-    fn subscriptions(&self) -> Result<(Vec<String>, Option<u64>), Refusal> {
+    pub(super) fn subscriptions(&self) -> Result<(Vec<String>, Option<u64>), Refusal> {
         Ok(match self.store().get(&self.subscriptions_key())? {
             None => (packetboat_account::FIRST_MAILBOXES.map(str::to_owned).to_vec(), None),
             Some(entry) => {

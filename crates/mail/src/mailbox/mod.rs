@@ -7,9 +7,11 @@
 //! This room knows meaning and no protocol's syntax.
 
 mod append;
+mod export;
 mod fetch;
 mod flags;
 mod hierarchy;
+mod import;
 mod index;
 mod listing;
 mod name;
@@ -34,9 +36,11 @@ use packetboat_account::{Quota, over_quota};
 use packetboat_store::{AccountId, Require, Store};
 
 pub use append::{Appended, Appending, NewMessage};
+pub use export::{Outgoing, Portable};
 pub use fetch::Carded;
 pub use flags::{Change, Copied, FlagEdit, Stored};
 pub use hierarchy::{MAILBOXES_MAX, SUBSCRIPTIONS_MAX, Status};
+pub use import::{Foreign, ImportError, Imported, Importing};
 pub(crate) use index::Indexing;
 pub use listing::{ListQuery, Listed, Names};
 pub use name::{INBOX, NAME_LEVELS_MAX, NAME_OCTETS_MAX, Name, NameError, SEPARATOR};
