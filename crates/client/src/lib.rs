@@ -8,5 +8,6 @@ pub mod link;
 pub mod net;
 pub mod send;
 pub mod tls;
+pub mod transfer;
 
 pub use packetboat_wire::Secret;
