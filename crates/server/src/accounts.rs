@@ -1,10 +1,13 @@
 //! From settings to the directory, the log-ins and the store they stand on: the same for the server and for commands.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use packetboat_account::credential::{Argon2Cost, HashingRules};
 use packetboat_account::throttle::ThrottleRules;
-use packetboat_account::{AuthenticatorOptions, DirectoryOptions};
+use packetboat_account::{AuthenticatorOptions, Directory, DirectoryOptions};
+use packetboat_mail::{Limits, PostOffice};
+use packetboat_message::Domain;
 
 use crate::admin::{AdminError, ErrorKind};
 use crate::privilege::{self, PrivilegeError};
@@ -39,6 +42,17 @@ pub fn authenticator_options(settings: &Settings) -> AuthenticatorOptions {
         ..ThrottleRules::default()
     };
     AuthenticatorOptions { throttle, remember_for: Some(auth.cache).filter(|time| *time > Duration::ZERO) }
+}
+
+/// The post office over a directory. Without a name in the settings, as commands may be, it has none to tell.
+pub fn post_office(settings: &Settings, directory: &Directory) -> PostOffice {
+    let hostname = settings.general.hostname.parse().unwrap_or(Domain::Literal(Ipv4Addr::LOCALHOST.into()));
+    let limits = Limits {
+        message_octets: settings.limits.message_size.0,
+        maildrop_delay: settings.pop3.login_delay,
+        ..Limits::default()
+    };
+    PostOffice::new(directory.store().clone(), directory.clone(), hostname, limits)
 }
 
 /// How the store is opened.

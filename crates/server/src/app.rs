@@ -160,8 +160,9 @@ fn listen_for_commands(app: &App, context: &Context) -> impl Future<Output = ()>
     let serving = match AdminSocket::bind(&path) {
         Ok(socket) => {
             let running = Some(Arc::new(context.clone()) as Arc<dyn admin::Running>);
-            let directory = app.directory.clone();
-            Some(tokio::spawn(socket.serve(admin::Context { directory, running }, context.shutdown.signal())))
+            let commands =
+                admin::Context { directory: app.directory.clone(), office: app.office.clone(), running };
+            Some(tokio::spawn(socket.serve(commands, context.shutdown.signal())))
         }
         // Mail goes on without it.
         Err(error) => {

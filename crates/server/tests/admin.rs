@@ -69,7 +69,8 @@ impl Server {
         let idle = Arc::new(Idle::default());
         let socket = AdminSocket::bind(&settings.admin_socket()).unwrap();
         let shutdown = Shutdown::new();
-        let context = Context { directory, running: Some(idle.clone()) };
+        let office = accounts::post_office(&settings, &directory);
+        let context = Context { directory, office, running: Some(idle.clone()) };
         let serving = tokio::spawn(socket.serve(context, shutdown.signal()));
         Server { settings, idle, shutdown, serving, _dir: dir }
     }

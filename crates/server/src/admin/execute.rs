@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use packetboat_account::{self as account, Directory, DirectoryError, DomainInfo, NewAccount};
+use packetboat_mail::PostOffice;
+use packetboat_mail::mailbox::Mailboxes;
 use packetboat_message::{Address, Domain as DomainName};
 use tokio::sync::mpsc;
 
@@ -19,6 +21,8 @@ const PAGE: usize = 256;
 pub struct Context {
     /// The directory.
     pub directory: Directory,
+    /// The post office, for moving mail.
+    pub office: PostOffice,
     /// The server, where one runs.
     pub running: Option<Arc<dyn Running>>,
 }
@@ -52,6 +56,17 @@ impl Items {
     }
 }
 
+impl Context {
+    /// The mailboxes of an account.
+    pub(super) async fn mailboxes(&self, account: &str) -> Result<Mailboxes, AdminError> {
+        let account = self.directory.account_named(account)?;
+        self.office
+            .mailboxes(account.id)
+            .await
+            .map_err(|refusal| AdminError::new(ErrorKind::Temporary, refusal.to_string()))
+    }
+}
+
 /// Carries out a request.
 pub async fn execute(request: Request, context: &Context, items: &Items) -> Result<(), AdminError> {
     match request {
@@ -67,6 +82,9 @@ pub async fn execute(request: Request, context: &Context, items: &Items) -> Resu
                 AdminError::new(ErrorKind::Io, message)
             })?;
             items.tell(Item::Copied(copied.into())).await
+        }
+        Request::Import { .. } | Request::Export { .. } => {
+            Err(AdminError::new(ErrorKind::Usage, "mail moves over a connection of its own"))
         }
         Request::Server(request) => match &context.running {
             Some(running) => server(request, running.as_ref(), items).await,

@@ -16,6 +16,7 @@ use super::error::{AdminError, ErrorKind};
 use super::execute::{Context, Items, execute};
 use super::line::{self, Answer};
 use super::request::Request;
+use super::transfer;
 use crate::listen::listen_local;
 use crate::shutdown::{Phase, ShutdownSignal};
 
@@ -98,15 +99,19 @@ impl Drop for AdminSocket {
     }
 }
 
-async fn serve_client(mut stream: UnixStream, context: Context, shutdown: ShutdownSignal) {
-    if let Err(error) = converse(&mut stream, &context, shutdown).await {
+async fn serve_client(stream: UnixStream, context: Context, shutdown: ShutdownSignal) {
+    if let Err(error) = converse(stream, &context, shutdown).await {
         tracing::debug!(%error, "a command's connection ended");
     }
 }
 
-async fn converse(stream: &mut UnixStream, context: &Context, shutdown: ShutdownSignal) -> io::Result<()> {
+pub(super) async fn converse(
+    stream: UnixStream,
+    context: &Context,
+    shutdown: ShutdownSignal,
+) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
-    let (reader, mut writer) = stream.split();
+    let (reader, mut writer) = stream.into_split();
     if peer != 0 && peer != rustix::process::geteuid().as_raw() {
         let denied = AdminError::new(ErrorKind::Denied, "only the server's user and root may manage it");
         return line::write(&mut writer, &Answer::Failed(denied)).await;
@@ -119,6 +124,24 @@ async fn converse(stream: &mut UnixStream, context: &Context, shutdown: Shutdown
         };
         let last = match request {
             Err(_) | Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(Request::Import { account }))) => match context.mailboxes(&account).await {
+                Ok(mailboxes) => {
+                    send(&mut writer, &Answer::Done).await?;
+                    let wire = transfer::Wire::of(reader, writer);
+                    return transfer::serve_import(wire, mailboxes, shutdown).await;
+                }
+                Err(error) => Answer::Failed(error),
+            },
+            Ok(Ok(Some(Request::Export { account, mailboxes: only }))) => {
+                match context.mailboxes(&account).await {
+                    Ok(mailboxes) => {
+                        send(&mut writer, &Answer::Done).await?;
+                        let wire = transfer::Wire::of(reader, writer);
+                        return transfer::serve_export(wire, mailboxes, only, shutdown).await;
+                    }
+                    Err(error) => Answer::Failed(error),
+                }
+            }
             Ok(Ok(Some(request))) => match carry_out(request, context, &mut writer).await? {
                 Ok(()) => Answer::Done,
                 Err(error) => Answer::Failed(error),

@@ -17,6 +17,7 @@ mod listen;
 mod office;
 mod request;
 mod running;
+mod transfer;
 
 pub use packetboat_account::{Quota, Service};
 
@@ -26,6 +27,10 @@ pub use item::{Account, AppPassword, Connection, Copied, Domain, Done, Item, Quo
 pub use listen::{AdminSocket, SocketError};
 pub use office::Office;
 pub use request::{AccountRequest, DomainRequest, NewPassword, Password, Request, ServerRequest};
+pub use transfer::{
+    Export, Exported, ExportedMailbox, ExportedMessage, Import, ImportMailbox, ImportMessage, ImportTarget,
+    ImportedSoFar,
+};
 
 /// Octets of a line at most: what the largest account takes, with room to spare.
 pub const LINE_MAX: usize = 256 * 1024;

@@ -13,9 +13,12 @@ use super::error::{AdminError, ErrorKind};
 use super::execute::{Context, Items, execute};
 use super::item::Item;
 use super::line::{self, Answer};
+use super::listen::converse;
 use super::request::Request;
+use super::transfer::{self, Export, Import, Wire};
 use crate::accounts;
 use crate::settings::Settings;
+use crate::shutdown::Shutdown;
 
 /// Where requests go.
 #[derive(Debug)]
@@ -59,12 +62,8 @@ impl Office {
             error => error.into(),
         })?;
         let directory = Directory::open(store, accounts::directory_options(settings)).await?;
-        Ok(Office(Way::Here(Box::new(Context { directory, running: None }))))
-    }
-
-    /// Requests go to this directory.
-    pub fn here(directory: Directory) -> Office {
-        Office(Way::Here(Box::new(Context { directory, running: None })))
+        let office = accounts::post_office(settings, &directory);
+        Ok(Office(Way::Here(Box::new(Context { directory, office, running: None }))))
     }
 
     /// Whether a server answers.
@@ -79,6 +78,43 @@ impl Office {
                 Err(AdminError::new(ErrorKind::Io, format!("{}: {error}", path.display())))
             }),
             Way::Here(context) => ask_here(context, request, each).await,
+        }
+    }
+
+    /// Begins to bring mail into an account, over a connection of its own.
+    pub async fn import(&self, account: &str) -> Result<Import, AdminError> {
+        self.turn_over(&Request::Import { account: account.to_owned() }).await.map(Import::new)
+    }
+
+    /// Begins to take mail out of an account, over a connection of its own. No mailboxes are all of them.
+    pub async fn export(&self, account: &str, mailboxes: Vec<String>) -> Result<Export, AdminError> {
+        let request = Request::Export { account: account.to_owned(), mailboxes };
+        self.turn_over(&request).await.map(Export::new)
+    }
+
+    async fn turn_over(&self, request: &Request) -> Result<Wire, AdminError> {
+        let failed = |error: io::Error| AdminError::new(ErrorKind::Io, error.to_string());
+        let mut stream = match &self.0 {
+            Way::Server { path, .. } => {
+                UnixStream::connect(path).await.map_err(|error| transfer::at(path, &error))?
+            }
+            // The same conversation, with oneself.
+            Way::Here(context) => {
+                let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+                let context = Context::clone(context);
+                tokio::spawn(async move {
+                    // Nobody tells it to stop.
+                    let shutdown = Shutdown::new();
+                    let _ = converse(theirs, &context, shutdown.signal()).await;
+                });
+                ours
+            }
+        };
+        line::write(&mut stream, request).await.map_err(failed)?;
+        let mut wire = Wire::new(stream);
+        match wire.hear().await.map_err(failed)? {
+            Answer::Failed(error) => Err(error),
+            Answer::Done | Answer::Item(_) => Ok(wire),
         }
     }
 

@@ -23,6 +23,18 @@ pub enum Request {
         /// To where: a directory that is empty or holds an earlier copy. Absolute, since the server stands elsewhere.
         to: PathBuf,
     },
+    /// Bring mail into an account. The connection is for that alone from then on.
+    Import {
+        /// Whose.
+        account: String,
+    },
+    /// Take mail out of an account. The connection is for that alone from then on.
+    Export {
+        /// Whose.
+        account: String,
+        /// Only these mailboxes; none: all.
+        mailboxes: Vec<String>,
+    },
 }
 
 impl From<AccountRequest> for Request {
