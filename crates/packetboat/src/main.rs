@@ -25,6 +25,8 @@ enum Command {
     Check(commands::check::CheckArgs),
     Demo(commands::demo::DemoArgs),
     Domain(commands::domain::DomainArgs),
+    Export(commands::export::ExportArgs),
+    Import(Box<commands::import::ImportArgs>),
     Init(commands::init::InitArgs),
     /// Have the running server read its settings and certificates again
     Reload(commands::control::ControlArgs),
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Domain(args) => commands::domain::run(args),
+        Command::Export(args) => commands::export::run(&args),
+        Command::Import(args) => commands::import::run(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Reload(args) => commands::control::run(&args, ServerRequest::Reload),
         Command::Restore(args) => commands::backup::restore(&args),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use packetboat_server::admin::{AdminError, ErrorKind, Item, NewPassword, Office, Password, Request};
+use packetboat_server::admin::{
+    AdminError, ErrorKind, Export, Import, Item, NewPassword, Office, Password, Request,
+};
 use packetboat_server::settings::Settings;
 
 use super::complain;
@@ -121,6 +123,16 @@ impl Desk {
         let mut items = Vec::new();
         self.office.ask(request.into(), |item| items.push(item)).await?;
         Ok(items)
+    }
+
+    /// Begins to bring mail into an account.
+    pub(crate) async fn import(&self, account: &str) -> Result<Import, AdminError> {
+        self.office.import(account).await
+    }
+
+    /// Begins to take mail out of an account.
+    pub(crate) async fn export(&self, account: &str, mailboxes: Vec<String>) -> Result<Export, AdminError> {
+        self.office.export(account, mailboxes).await
     }
 
     /// Prints items that were looked at first.

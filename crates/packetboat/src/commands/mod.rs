@@ -6,6 +6,8 @@ pub(crate) mod check;
 pub(crate) mod control;
 pub(crate) mod demo;
 pub(crate) mod domain;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod init;
 mod manage;
 pub(crate) mod send;
