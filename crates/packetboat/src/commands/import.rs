@@ -177,8 +177,9 @@ impl<'a> Moving<'a> {
             self.sum.fail(&folder.name, what, why);
         }
         let mut tries = 0;
+        let before = self.sum.messages;
         loop {
-            match self.attempt(folder, &contents).await {
+            match self.attempt(folder, &contents, before).await {
                 Err(error) if error.kind == ErrorKind::Temporary && tries < TRIES => {
                     tries += 1;
                     self.import = None;
@@ -189,7 +190,8 @@ impl<'a> Moving<'a> {
         }
     }
 
-    async fn attempt(&mut self, folder: &Folder, contents: &Contents) -> Result<(), AdminError> {
+    /// `before` is how many messages had come when the mailbox was begun for the first time.
+    async fn attempt(&mut self, folder: &Folder, contents: &Contents, before: u64) -> Result<(), AdminError> {
         let decided = self.args.into.is_some();
         let wanted = ImportMailbox {
             name: self.name(folder),
@@ -213,7 +215,8 @@ impl<'a> Moving<'a> {
             Err(error) => return Err(error),
         };
         let order = order(contents, &known, &target);
-        let there_already = contents.messages.len() as u64 - order.len() as u64;
+        let known_now = (contents.messages.len() - order.len()) as u64;
+        let there_already = known_now.saturating_sub(self.sum.messages - before);
         drop(known);
         self.progress.mailbox(&target.name, order.len() as u64);
         let mut carrier = Carrier {
@@ -236,7 +239,9 @@ impl<'a> Moving<'a> {
             }
         };
         let told = carrier.told;
-        self.sum.there_already += there_already;
+        if finished.is_ok() {
+            self.sum.there_already += there_already;
+        }
         self.report(folder, &target, &told, there_already);
         finished
     }
