@@ -7,7 +7,7 @@ use packetboat_imap::value::{MailboxName, Target};
 use packetboat_mail::mailbox::{Change, FlagEdit};
 
 use super::convert::{self, refused, refused_target};
-use super::news::{say_changed, say_flags};
+use super::news::{Told, say_changed, say_flags};
 use super::{Imap, Refused, say_ok};
 
 impl Imap {
@@ -38,9 +38,10 @@ impl Imap {
             (true, false) => None,
         };
         if let Some(told) = told {
-            let mut told = told.cursor();
-            while !told.is_done() {
-                say_changed(session, selected, &mut told);
+            let mut changed = told.cursor();
+            let how = Told { uid: store.target.uid, silent: store.silent };
+            while !changed.is_done() {
+                say_changed(session, selected, &mut changed, how);
             }
         }
         if !stored.modified.is_empty() {

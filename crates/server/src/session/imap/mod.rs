@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use packetboat_account::{Access, Denied, Identity, Service};
 use packetboat_imap::command::Request;
-use packetboat_imap::response::{Completion, Response};
+use packetboat_imap::response::{Code, Completion, Response, Status};
 use packetboat_imap::server::{BACKLOG_HIGH, Config, Event, Refusal, Server};
 use packetboat_imap::value::{Messages, Target};
 use packetboat_mail::mailbox::{Appending, Cursor, Mailboxes, Picked, Ranges, Selected};
@@ -196,12 +196,26 @@ impl Imap {
 
     async fn request(&mut self, session: &mut Server, request: Request) {
         let expunges = request.expunge_allowed();
+        let removes = matches!(request, Request::Expunge(_) | Request::Copy { and_remove: true, .. });
         let ending = match self.carry_out(session, request).await {
             Ok(Some(ending)) => ending,
             Ok(None) => return,
             Err(completion) => completion.into(),
         };
-        self.finish(session, expunges, ending).await;
+        if !(removes && session.qresync()) {
+            return self.finish(session, expunges, ending).await;
+        }
+        // What is gone by now has a MODSEQ (RFC 7162 section 3.2.7, RFC 6851 section 4.4).
+        let flags = self.say_news(session, expunges).await;
+        let ending = match (ending, &self.selected) {
+            (Ending::Completed(completion), Some(selected))
+                if completion.status == Status::Ok && completion.code.is_none() =>
+            {
+                completion.with(Code::HighestModSeq(selected.highest_modseq())).into()
+            }
+            (ending, _) => ending,
+        };
+        self.finish_after(session, flags, ending);
     }
 
     /// Does what is asked. `None`: more is to be said later.
@@ -268,7 +282,12 @@ impl Imap {
 
     /// Says what is new, and ends the command.
     async fn finish(&mut self, session: &mut Server, expunges: bool, ending: Ending) {
-        match self.say_news(session, expunges).await {
+        let flags = self.say_news(session, expunges).await;
+        self.finish_after(session, flags, ending);
+    }
+
+    fn finish_after(&mut self, session: &mut Server, flags: Option<Cursor>, ending: Ending) {
+        match flags {
             Some(flags) => self.go_on_with_news(session, (flags, Some(ending))),
             None => end(session, ending),
         }

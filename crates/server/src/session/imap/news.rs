@@ -59,7 +59,7 @@ impl Imap {
                     self.work = Some(Work::News(Box::new((flags, ending))));
                     return;
                 }
-                say_changed(session, selected, &mut flags);
+                say_changed(session, selected, &mut flags, Told::default());
             }
         }
         if let Some(ending) = ending {
@@ -87,22 +87,33 @@ pub(super) fn say_flags(session: &mut Server, selected: &Selected) {
     say_ok(session, Code::PermanentFlags(kept, more), "Flags that are kept");
 }
 
+/// How changed flags are told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// With the UID, as whatever a UID command causes (RFC 9051 section 6.4.9).
+    pub(super) uid: bool,
+    /// By the MODSEQ alone: the client knows the flags.
+    pub(super) silent: bool,
+}
+
 /// Says the flags of the next messages of a cursor.
-pub(super) fn say_changed(session: &mut Server, selected: &Selected, flags: &mut Cursor) {
+pub(super) fn say_changed(session: &mut Server, selected: &Selected, flags: &mut Cursor, told: Told) {
     let names = selected.keywords();
     let mut keywords = Vec::new();
-    let (with_uid, with_modseq) = (session.qresync(), session.condstore());
+    let (with_uid, with_modseq) = (session.qresync() || told.uid, session.condstore());
     for message in selected.rows(flags, PAGE) {
         convert::keywords(message.flags(), &names, &mut keywords);
         let mut fetch = session.fetch(message.number);
         if with_uid {
             fetch.uid(message.uid);
         }
-        fetch.flags(FlagsOf {
-            system: convert::system(message.flags()),
-            recent: message.recent,
-            keywords: &keywords,
-        });
+        if !told.silent {
+            fetch.flags(FlagsOf {
+                system: convert::system(message.flags()),
+                recent: message.recent,
+                keywords: &keywords,
+            });
+        }
         if with_modseq {
             fetch.mod_seq(message.modseq());
         }

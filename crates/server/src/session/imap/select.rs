@@ -6,7 +6,7 @@ use packetboat_imap::server::Server;
 use packetboat_mail::mailbox::{Access, Known, Name, Ranges, Selected};
 
 use super::convert::{self, refused};
-use super::news::{say_changed, say_flags};
+use super::news::{Told, say_changed, say_flags};
 use super::{Ending, Imap, Refused, hierarchy, say_ok};
 
 impl Imap {
@@ -90,7 +90,7 @@ async fn resynchronise(session: &mut Server, selected: &Selected, client: &Qresy
     };
     let mut changed = selected.pick_changed(&all, client.modseq).cursor();
     while !changed.is_done() {
-        say_changed(session, selected, &mut changed);
+        say_changed(session, selected, &mut changed, Told::default());
     }
     Ok(())
 }
