@@ -68,7 +68,13 @@ pub(crate) fn clients() -> Result {
     meet(CLIENTS)?;
     let smtp_source = smtp_source()?;
     let imapclient = imapclient()?;
-    println!("clients: all there; {} and {}", smtp_source.display(), imapclient.display());
+    let dovecot = dovecot()?;
+    println!(
+        "clients: all there; {}, {} and {}",
+        smtp_source.display(),
+        imapclient.display(),
+        dovecot.display()
+    );
     Ok(())
 }
 
@@ -106,6 +112,12 @@ fn smtp_source() -> Result<PathBuf> {
         fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
     }
     Ok(place)
+}
+
+/// Dovecot's IMAP server, whose answers are compared with ours. It is only unpacked: a test starts it as itself, one
+/// process for a connection, without any of the services around it.
+fn dovecot() -> Result<PathBuf> {
+    debian::unpack("dovecot", &["dovecot-core", "dovecot-imapd"])
 }
 
 /// A Python that has IMAPClient, in an environment of its own.

@@ -53,7 +53,8 @@ impl Imap {
         // Thousands of these are open at once in some tests.
         let mut imap = Imap { stream: BufReader::with_capacity(512, stream), tags: 0 };
         let greeting = imap.response();
-        assert!(greeting.starts_with(b"* OK "), "{}", String::from_utf8_lossy(&greeting));
+        let welcome = [b"* OK ".as_slice(), b"* PREAUTH "].iter().any(|start| greeting.starts_with(start));
+        assert!(welcome, "{}", String::from_utf8_lossy(&greeting));
         imap
     }
 
@@ -207,6 +208,16 @@ fn fetch_of(response: &[u8]) -> Option<(u32, Vec<(String, Value)>)> {
         other => panic!("not a name and a value: {other:?}"),
     });
     Some((number, pairs.collect()))
+}
+
+/// All values of what follows a response's name.
+pub fn values(mut rest: &[u8]) -> Vec<Value> {
+    let mut values = Vec::new();
+    while !rest.is_empty() {
+        values.push(value(&mut rest));
+        rest = rest.strip_prefix(b" ").unwrap_or(rest);
+    }
+    values
 }
 
 /// Reads one value, strictly.

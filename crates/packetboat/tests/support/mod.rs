@@ -5,12 +5,14 @@
 
 mod client;
 mod demo;
+mod dovecot;
 mod foreign;
 mod imap;
 mod letters;
 
 pub use client::{Pop3, deliver, smtp_dialogue};
 pub use demo::Demo;
+pub use dovecot::Dovecot;
 pub use foreign::{Foreign, Said, Terminal, foreign};
-pub use imap::{Answer, Imap, Value};
+pub use imap::{Answer, Imap, Value, values};
 pub use letters::{AWKWARD, Letter, letter};
