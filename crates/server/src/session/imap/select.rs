@@ -3,7 +3,7 @@
 use packetboat_imap::command::{Qresync, Select};
 use packetboat_imap::response::{Code, Completion, Response};
 use packetboat_imap::server::Server;
-use packetboat_mail::mailbox::{Access, Known, Name, Ranges, Selected};
+use packetboat_mail::mailbox::{Access, Known, Name, Ranges, Refusal, Selected};
 
 use super::convert::{self, refused};
 use super::news::{Told, say_changed, say_flags};
@@ -55,9 +55,9 @@ impl Imap {
         self.saved.clear();
         let Some(mut selected) = self.selected.take() else { return Ok(Completion::ok("Closed")) };
         if expunge && selected.is_writable() {
-            // Who may not expunge closes all the same (RFC 9051 section 6.4.1).
+            // Who may not expunge closes all the same (RFC 9051 section 6.4.1), and so does who had open what is gone.
             match selected.expunge(None).await {
-                Ok(()) | Err(packetboat_mail::mailbox::Refusal::NotAllowed) => {}
+                Ok(()) | Err(Refusal::NotAllowed | Refusal::MailboxGone) => {}
                 Err(error) => return Err(refused(&error)),
             }
         }
