@@ -221,6 +221,47 @@ async fn a_message_takes_the_place_of_another() {
     assert_eq!((news.gone.unwrap().numbers, news.exists), (vec![(1, 1)], Some(2)));
 }
 
+/// What two do at the same moment: both have looked before either of them has changed anything.
+#[tokio::test]
+async fn at_the_same_moment() {
+    let town = town().await;
+    let mailboxes = &town.mailboxes;
+    fill(mailboxes, "INBOX", 4).await;
+    let (mut one, mut two) = (open(mailboxes, "INBOX").await, open(mailboxes, "INBOX").await);
+    // A message is moved once, and what is copied is copied whole.
+    let (moved, copied) = (uids(&one, &[(1, 1)]), uids(&two, &[(1, 2)]));
+    let (sent, trash) = (name("Sent"), name("Trash"));
+    let (first, second) =
+        tokio::join!(one.copy(&moved, mailboxes, &sent, true), two.copy(&copied, mailboxes, &trash, false));
+    assert_eq!((first.unwrap().uids, second), (vec![(1, 1)], Err(Refusal::Expunged)));
+    assert_eq!(open(mailboxes, "Trash").await.exists(), 0);
+    // A message is replaced once.
+    let mut appending = Vec::new();
+    for _ in 0..2 {
+        let mut one = mailboxes.append(&name("INBOX")).await.unwrap();
+        one.begin(NewMessage { octets: 4, ..NewMessage::default() }).await.unwrap();
+        one.write(Bytes::from_static(b"\r\nhi")).await.unwrap();
+        one.end().unwrap();
+        appending.push(one);
+    }
+    let (last, next) = (appending.pop().unwrap(), appending.pop().unwrap());
+    let (first, second) =
+        tokio::join!(last.commit_replacing(&mut one, 2), next.commit_replacing(&mut two, 2));
+    assert_eq!((first.unwrap().uids, second), (vec![(5, 5)], Err(Refusal::Expunged)));
+    // What is not deleted any more stays.
+    let mut three = open(mailboxes, "INBOX").await;
+    let mark = |change| edit(change, Flags::DELETED, &[]);
+    let all = three.pick_all();
+    one.store_flags(&all, &mark(Change::Add)).await.unwrap();
+    let spared = uids(&one, &[(3, 3)]);
+    let clear = mark(Change::Remove);
+    let (cleared, expunged) = tokio::join!(one.store_flags(&spared, &clear), three.expunge(None));
+    assert_eq!((cleared.unwrap().changed.len(), expunged), (1, Ok(())));
+    let left = open(mailboxes, "INBOX").await;
+    let rows = left.rows(&mut left.pick_all().cursor(), 10);
+    assert_eq!(rows.iter().map(|row| (row.uid, row.flags())).collect::<Vec<_>>(), [(3, Flags::NONE)]);
+}
+
 #[tokio::test]
 async fn the_quota_is_kept_by_all_ways_in() {
     let town = town().await;

@@ -34,6 +34,13 @@ pub enum Require {
     Account(AccountId),
     /// The mailbox exists.
     Mailbox(MailboxId),
+    /// All these messages are there.
+    Messages {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+    },
     /// The account's octets plus `octets` are at most `limit`.
     Room {
         /// Whose.
@@ -135,6 +142,13 @@ pub enum Op {
     },
     /// Removes messages. UIDs that are gone are skipped.
     Expunge {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+    },
+    /// Removes those of these messages that are marked [`Flags::DELETED`] at this moment.
+    ExpungeDeleted {
         /// Where.
         mailbox: MailboxId,
         /// Which.

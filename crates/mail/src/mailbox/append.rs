@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use packetboat_message::card::Builder;
 use packetboat_store::{
-    AddMessage, BodySource, Flags, MailboxRow, NewBody, Op, OpResult, Require, Tx, TxError, Uid, UidValidity,
+    AddMessage, BodySource, Flags, MailboxId, MailboxRow, NewBody, Op, OpResult, Require, Tx, TxError, Uid,
+    UidValidity,
 };
 
 use super::numbering::{Ranges, push};
@@ -137,13 +138,20 @@ impl Appending {
             return Err(Refusal::Expunged);
         }
         let mailbox = selected.mailbox();
-        self.finish(Some(Op::Expunge { mailbox, uids: vec![Uid(uid)] })).await
+        self.finish(Some((mailbox, Uid(uid)))).await
     }
 
-    async fn finish(self, also: Option<Op>) -> Result<Appended, Refusal> {
+    async fn finish(self, replaces: Option<(MailboxId, Uid)>) -> Result<Appended, Refusal> {
         let account = self.mailbox.account;
         let quota = self.mailboxes.quota_for(account)?;
         let mut require = vec![Require::Mailbox(self.mailbox.id)];
+        let room = require.len() + usize::from(replaces.is_some());
+        let mut also = None;
+        if let Some((mailbox, uid)) = replaces {
+            // It may go at this moment, in the place of another, too.
+            require.push(Require::Messages { mailbox, uids: vec![uid] });
+            also = Some(Op::Expunge { mailbox, uids: vec![uid] });
+        }
         let messages = self.done.len() as u64;
         self.mailboxes.require_room(account, &quota, self.octets, messages, &mut require).await?;
         let (adds, bodies): (Vec<_>, Vec<_>) = self.done.into_iter().unzip();
@@ -152,6 +160,7 @@ impl Appending {
         let store = self.mailboxes.store();
         let receipt = store.commit(tx, bodies).await.map_err(|error| match error {
             TxError::Failed(0) => Refusal::NoSuchMailbox,
+            TxError::Failed(which) if which < room => Refusal::Expunged,
             TxError::Failed(_) => Refusal::OverQuota,
             error => failed(error),
         })?;

@@ -183,7 +183,8 @@ impl Selected {
         if uids.is_empty() {
             return Ok(());
         }
-        let op = Op::Expunge { mailbox: self.view.mailbox, uids };
+        // Somebody may take the mark away at this moment.
+        let op = Op::ExpungeDeleted { mailbox: self.view.mailbox, uids };
         self.store().commit(tx(Vec::new(), vec![op]), Vec::new()).await.map_err(failed)?;
         Ok(())
     }
@@ -224,9 +225,11 @@ impl Selected {
         } else {
             mailboxes.quota_for(row.account)?
         };
-        let mut require = vec![Require::Mailbox(row.id)];
-        mailboxes.require_room(row.account, &quota, octets, uids.len() as u64, &mut require).await?;
         let from = self.view.mailbox;
+        // They may go at this moment, and then none is copied.
+        let there = Require::Messages { mailbox: from, uids: uids.clone() };
+        let mut require = vec![Require::Mailbox(row.id), there];
+        mailboxes.require_room(row.account, &quota, octets, uids.len() as u64, &mut require).await?;
         let mut ops = vec![Op::Copy { from, uids: uids.clone(), to: row.id }];
         if and_remove {
             ops.push(Op::Expunge { mailbox: from, uids: uids.clone() });
@@ -234,6 +237,7 @@ impl Selected {
         let receipt =
             self.store().commit(tx(require, ops), Vec::new()).await.map_err(|error| match error {
                 TxError::Failed(0) => Refusal::NoSuchMailbox,
+                TxError::Failed(1) => Refusal::Expunged,
                 TxError::Failed(_) => Refusal::OverQuota,
                 error => failed(error),
             })?;

@@ -92,6 +92,7 @@ async fn atomic_a_failure_anywhere_leaves_nothing(place: &impl Place) {
             TxError::Gone(5),
         ),
         (Op::Expunge { mailbox: nobody, uids: vec![] }, TxError::Gone(5)),
+        (Op::ExpungeDeleted { mailbox: nobody, uids: vec![] }, TxError::Gone(5)),
     ];
     let before = (store.account(AccountId(1)).await.unwrap(), store.mailboxes(AccountId(1)).await.unwrap());
     for (failing, error) in failures {
@@ -274,11 +275,16 @@ async fn preconditions_decide_between_rivals(place: &impl Place) {
     let entry = store.get("count").unwrap().unwrap();
     assert_eq!((entry.value, entry.version), (80u64.to_le_bytes().to_vec(), 80));
     let inbox = inbox(&store, 1).await;
+    let ops = vec![add(inbox, BodySource::New(0)), add(inbox, BodySource::New(0))];
+    store.commit(tx(ops), vec![body(&store, b"x").await]).await.unwrap();
     for (require, holds) in [
         (Require::Account(AccountId(1)), true),
         (Require::Account(AccountId(2)), false),
         (Require::Mailbox(inbox), true),
         (Require::Mailbox(MailboxId(99)), false),
+        (Require::Messages { mailbox: inbox, uids: vec![Uid(2), Uid(1), Uid(2)] }, true),
+        (Require::Messages { mailbox: inbox, uids: vec![Uid(1), Uid(3)] }, false),
+        (Require::Messages { mailbox: MailboxId(99), uids: vec![Uid(1)] }, false),
         (Require::KeyVersion { key: "none".into(), version: None }, true),
         (Require::KeyVersion { key: "count".into(), version: None }, false),
         (Require::KeyVersion { key: "count".into(), version: Some(79) }, false),

@@ -53,7 +53,9 @@ pub(crate) fn measure(tx: &Tx) -> Result<usize, TxError> {
                     side(&add.prefix)? + side(&add.card)? + words(&add.keywords)?
                 }
                 Op::SetFlags { uids, keywords, .. } => fits(uids.len(), UIDS)? * 4 + words(keywords)?,
-                Op::Copy { uids, .. } | Op::Expunge { uids, .. } => fits(uids.len(), UIDS)? * 4,
+                Op::Copy { uids, .. } | Op::Expunge { uids, .. } | Op::ExpungeDeleted { uids, .. } => {
+                    fits(uids.len(), UIDS)? * 4
+                }
                 Op::CreateAccount(_)
                 | Op::RemoveAccount(_)
                 | Op::RemoveMailbox(_)
@@ -74,6 +76,7 @@ pub(crate) fn only_removes(tx: &Tx) -> bool {
                 | Op::RemoveAccount(_)
                 | Op::RemoveMailbox(_)
                 | Op::Expunge { .. }
+                | Op::ExpungeDeleted { .. }
                 | Op::SetFlags { .. }
         )
     })

@@ -195,17 +195,33 @@ impl Part<'_> {
         Ok(OpResult::Flagged { changed, modified, modseq: ModSeq(modseq) })
     }
 
+    /// Whether a mailbox has all these messages.
+    pub(super) fn are_there(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<bool, Fault> {
+        let wanted = sorted(uids);
+        let mut found = 0;
+        self.look(mailbox, &wanted, |_| {
+            found += 1;
+            false
+        })?;
+        Ok(found == wanted.len())
+    }
+
+    /// Removes those that have all these flags.
     pub(super) fn expunge(
         &mut self,
         index: usize,
         mailbox: MailboxId,
         uids: &[Uid],
+        flags: u64,
     ) -> Result<OpResult, Fault> {
         let Some((_, account)) = self.mailbox(mailbox)? else { return Err(Fault::Tx(TxError::Gone(index))) };
         let mut gone = Vec::new();
         let runner = self.look(mailbox, &sorted(uids), |found| {
-            gone.push(Uid(found.uid));
-            true
+            let taken = found.flags & flags == flags;
+            if taken {
+                gone.push(Uid(found.uid));
+            }
+            taken
         })?;
         if gone.is_empty() {
             return Ok(OpResult::Changed(gone, ModSeq(account.modseq)));

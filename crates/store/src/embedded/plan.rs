@@ -8,7 +8,7 @@ use super::effect::{Effect, MailboxMade, decode_receipt};
 use super::record::{Head, Kind};
 use super::tables::{Account, Mailbox, Place, Tables};
 use crate::tx::{AddMessage, BodySource, Op, OpResult, Receipt, Require, Tx, TxError};
-use crate::{MailboxId, UidValidity};
+use crate::{Flags, MailboxId, UidValidity};
 
 /// Why a part did not happen: the caller's own reason, or the database's, which concerns the whole group.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ impl<'a> Part<'a> {
             Require::KeyVersion { key, version } => self.version(key)? == *version,
             Require::Account(id) => self.tables.account(id.0)?.is_some(),
             Require::Mailbox(id) => self.tables.mailbox(id.0)?.is_some(),
+            Require::Messages { mailbox, uids } => self.are_there(*mailbox, uids)?,
             Require::Room { account, octets, limit } => match self.tables.account(account.0)? {
                 Some(state) => state.octets.saturating_add(*octets) <= *limit,
                 None => false,
@@ -223,7 +224,8 @@ impl<'a> Part<'a> {
             Op::SetFlags { mailbox, uids, change, keywords, unchanged_since } => {
                 self.set_flags(index, *mailbox, uids, *change, keywords, *unchanged_since)
             }
-            Op::Expunge { mailbox, uids } => self.expunge(index, *mailbox, uids),
+            Op::Expunge { mailbox, uids } => self.expunge(index, *mailbox, uids, 0),
+            Op::ExpungeDeleted { mailbox, uids } => self.expunge(index, *mailbox, uids, Flags::DELETED.0),
         }
     }
 
