@@ -94,7 +94,10 @@ impl std::fmt::Debug for Scratch {
 impl Selected {
     /// Begins a search over all messages; `now` is in microseconds since 1970.
     pub async fn search(&self, query: &Query, now: i64) -> Result<Search, Refusal> {
-        let plan = Plan::new(query, &self.keywords(), now)?;
+        // What was acknowledged before is found, whoever made it.
+        self.view.refresh(self.store()).await?;
+        let keywords = self.view.state().keywords.clone();
+        let plan = Plan::new(query, &keywords, now)?;
         let mut candidates = Vec::with_capacity(plan.leaves.len());
         // A text sought twice is asked for once.
         let mut asked: HashMap<Vec<u8>, Candidates> = HashMap::new();

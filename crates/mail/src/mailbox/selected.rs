@@ -393,6 +393,29 @@ impl Selected {
         new
     }
 
+    /// Sees to it that the keywords among flags are known, which may have been made a moment ago; tells whether there are
+    /// new ones.
+    pub async fn know_keywords(&mut self, flags: Flags) -> Result<bool, Refusal> {
+        let system = [Flags::SEEN, Flags::ANSWERED, Flags::FLAGGED, Flags::DELETED, Flags::DRAFT];
+        let system = system.iter().fold(0, |all, flag| all | flag.0);
+        let are_known = |keywords: &Keywords| {
+            let known = keywords.iter().fold(system, |known, (bit, _)| known | 1u64 << (bit & 63));
+            flags.0 & !known == 0
+        };
+        if are_known(&self.keywords) {
+            return Ok(false);
+        }
+        let new = self.learn_keywords();
+        if are_known(&self.keywords) {
+            return Ok(new);
+        }
+        // Cards come from the store, which may be ahead of the view.
+        match self.view.refresh(&self.office.shared.store).await {
+            Ok(()) | Err(Refusal::MailboxGone) => Ok(self.learn_keywords() || new),
+            Err(error) => Err(error),
+        }
+    }
+
     fn move_to(&mut self, state: &mut super::view::State) {
         if self.generation != state.generation {
             state.attach(state.generation);

@@ -135,7 +135,9 @@ impl Table {
             while let Some(row) = known.get(at).filter(|row| row.uid.0 <= end) {
                 at += 1;
                 let place = uids.binary_search(&row.uid.0).ok();
-                if let Some(slot) = place.and_then(|place| chunk.rows.get_mut(place)) {
+                let slot = place.and_then(|place| chunk.rows.get_mut(place));
+                // What was read a moment ago may be older than what was taken in meanwhile.
+                if let Some(slot) = slot.filter(|slot| slot.modseq <= row.modseq.0) {
                     *slot = Row::new(row);
                 }
             }
@@ -302,6 +304,16 @@ mod tests {
         assert_eq!(Row::new(&row).stored(MailboxId(1), 3), Some(row.clone()));
         assert_eq!(Row::new(&MessageRow { size: 1 << 33, ..row.clone() }).stored(MailboxId(1), 3), None);
         assert_eq!(Row::new(&MessageRow { body: 1 << 70, ..row }).stored(MailboxId(1), 3), None);
+    }
+
+    #[test]
+    fn what_was_read_late_does_not_replace_what_is_newer() {
+        let mut table = Table::default();
+        table.put(&[message(1, 4, 0), message(2, 5, 0)]);
+        table.put(&[message(1, 7, 1), message(2, 5, 0)]);
+        table.put(&[message(1, 6, 2), message(2, 6, 2)]);
+        let told = |uid| table.row(uid).map(|row| (row.modseq, row.flags));
+        assert_eq!([told(1), told(2)], [Some((7, 1)), Some((6, 2))]);
     }
 
     #[test]

@@ -303,7 +303,9 @@ impl State {
         uids: &[Uid],
         change: impl Fn(u64) -> u64,
     ) -> bool {
-        let next = self.loaded && !self.gone && self.looked == looked && modseq == looked + 1;
+        // What was read of the mailbox may be ahead of what was looked at of the account.
+        let next =
+            self.loaded && !self.gone && self.looked == looked && self.upto <= looked && modseq == looked + 1;
         if next {
             self.table.change(uids, |row| {
                 row.flags = change(row.flags);
@@ -340,5 +342,20 @@ impl State {
             Some(row) => Some((row, false)),
             None => self.graves.get(&uid).map(|(_, row)| (row, true)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_own_change_is_taken_in_only_where_nothing_else_can_have_happened() {
+        let state = |upto, looked| State { loaded: true, upto, looked, ..State::default() };
+        assert!(state(4, 7).take_flags(7, 8, &[], |flags| flags));
+        // Another change of the account came between, or the view has looked meanwhile, or the mailbox is ahead already.
+        assert!(!state(4, 7).take_flags(7, 9, &[], |flags| flags));
+        assert!(!state(4, 8).take_flags(7, 8, &[], |flags| flags));
+        assert!(!state(9, 7).take_flags(7, 8, &[], |flags| flags));
     }
 }

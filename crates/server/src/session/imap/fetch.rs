@@ -12,6 +12,7 @@ use packetboat_message::text::transfer::Decoder;
 use packetboat_store::{Flags, MessageReader};
 
 use super::convert::{self, refused};
+use super::news::say_flags;
 use super::section::{self, Found, Source};
 use super::{BACKLOG_HIGH, Imap, Refused};
 
@@ -168,7 +169,7 @@ impl Imap {
                 if fetching.cursor.is_done() {
                     return Ok(Some(fetching.trouble.take().unwrap_or_else(|| Completion::ok("Fetched"))));
                 }
-                fetching.next_page(selected).await?;
+                fetching.next_page(session, selected).await?;
                 continue;
             };
             fetching.begin(session, selected, entry).await?;
@@ -190,7 +191,7 @@ fn is_whole(section: &Section) -> bool {
 }
 
 impl Fetching {
-    async fn next_page(&mut self, selected: &mut Selected) -> Refused {
+    async fn next_page(&mut self, session: &mut Server, selected: &mut Selected) -> Refused {
         let mut entries: VecDeque<Entry> = if self.needs.card {
             let asked = self.cursor.clone();
             let cards = selected.cards(&mut self.cursor, CARDS, false).await.map_err(|e| refused(&e))?;
@@ -205,6 +206,10 @@ impl Fetching {
         };
         if self.needs.seen {
             mark_seen(selected, &mut entries).await?;
+        }
+        let flags = entries.iter().fold(0, |flags, entry| flags | entry.message.flags().0);
+        if selected.know_keywords(Flags(flags)).await.map_err(|e| refused(&e))? {
+            say_flags(session, selected);
         }
         self.page = entries;
         Ok(())

@@ -53,7 +53,7 @@ impl Imap {
         session: &mut Server,
         (mut flags, ending): (Cursor, Option<Ending>),
     ) {
-        if let Some(selected) = &self.selected {
+        if let Some(selected) = self.selected.as_deref_mut() {
             while !flags.is_done() {
                 if session.backlog() > BACKLOG_HIGH {
                     self.work = Some(Work::News(Box::new((flags, ending))));
@@ -97,11 +97,16 @@ pub(super) struct Told {
 }
 
 /// Says the flags of the next messages of a cursor.
-pub(super) fn say_changed(session: &mut Server, selected: &Selected, flags: &mut Cursor, told: Told) {
+pub(super) fn say_changed(session: &mut Server, selected: &mut Selected, flags: &mut Cursor, told: Told) {
+    let messages = selected.rows(flags, PAGE);
+    // They may carry keywords that were made since.
+    if selected.learn_keywords() {
+        say_flags(session, selected);
+    }
     let names = selected.keywords();
     let mut keywords = Vec::new();
     let (with_uid, with_modseq) = (session.qresync() || told.uid, session.condstore());
-    for message in selected.rows(flags, PAGE) {
+    for message in messages {
         convert::keywords(message.flags(), &names, &mut keywords);
         let mut fetch = session.fetch(message.number);
         if with_uid {

@@ -16,7 +16,7 @@ impl Imap {
         let name = convert::name(&select.mailbox)?;
         let access = if select.examine { Access::Read } else { Access::Write };
         let mailboxes = self.mailboxes().await?;
-        let selected = mailboxes.select(&name, access).await.map_err(|e| refused(&e))?;
+        let mut selected = mailboxes.select(&name, access).await.map_err(|e| refused(&e))?;
         let listed = match session.rev2() {
             true => mailboxes.names().await.ok().and_then(|names| hierarchy::listed_alone(&names, &name)),
             false => None,
@@ -26,7 +26,7 @@ impl Imap {
             session.say(&Response::List(listed));
         }
         if let Some(known) = select.qresync {
-            resynchronise(session, &selected, &known).await?;
+            resynchronise(session, &mut selected, &known).await?;
         }
         let read_write = selected.is_writable();
         self.selected = Some(Box::new(selected));
@@ -66,7 +66,7 @@ impl Imap {
 }
 
 /// Tells what a client has missed that knew the mailbox before (RFC 7162 section 3.2.5).
-async fn resynchronise(session: &mut Server, selected: &Selected, client: &Qresync) -> Refused {
+async fn resynchronise(session: &mut Server, selected: &mut Selected, client: &Qresync) -> Refused {
     if client.uid_validity.get() != selected.uid_validity().0 {
         return Ok(());
     }
