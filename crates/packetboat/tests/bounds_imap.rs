@@ -131,7 +131,7 @@ fn a_reader_that_does_not_read_costs_little_and_stops_nobody() {
 
 #[test]
 fn idling_sessions_on_one_mailbox_cost_little() {
-    let count = if std::env::var_os("PACKETBOAT_LONG").is_some() { 10_000 } else { 1000 };
+    let count = if std::env::var_os("PACKETBOAT_LONG").is_some() { 10_000 } else { 3000 };
     let demo = Demo::start();
     warm(&demo);
     let mut imap = Imap::login(demo.at("imap"), "bob@demo.test");

@@ -143,6 +143,9 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                eprintln!("the server has ended: {status}");
+            }
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("the server's log ends:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
