@@ -258,7 +258,9 @@ impl Session {
             let left = refused || modified.contains(uid);
             let mine = changing.contains(uid);
             // Where some are gone it is not said which.
-            match reply.is_refused(&["EXPUNGEISSUED"]) {
+            // With MODIFIED it is not said that some are gone.
+            let unclear = reply.is_refused(&["EXPUNGEISSUED"]) || !modified.is_empty() && !left;
+            match unclear {
                 true if mine => state.mailbox(validity).owner_forgets(*uid),
                 false if mine => state.mailbox(validity).owner_changed(*uid, !left, now),
                 _ => {}
