@@ -1,13 +1,14 @@
 //! FETCH, as fast as the client takes it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 use packetboat_imap::command::{Fetch, FetchItem, Section, SectionText};
 use packetboat_imap::response::{Code, Completion, FlagsOf, Response};
 use packetboat_imap::server::{FetchWriter, Server};
 use packetboat_mail::mailbox::{Carded, Change, Cursor, FlagEdit, Message, Selected};
-use packetboat_message::card::Card;
+use packetboat_message::card::{Card, FieldSet};
 use packetboat_message::text::transfer::Decoder;
 use packetboat_store::{Flags, MessageReader};
 
@@ -27,6 +28,11 @@ const SMALL: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Fetching {
     items: Vec<FetchItem>,
+    /// Of items that chosen header fields are, those fields, if cards have them.
+    sets: Vec<Option<FieldSet>>,
+    /// What cards had of the current message, and where in it each item's octets are.
+    fields: Vec<u8>,
+    places: Vec<Option<Range<usize>>>,
     uid: bool,
     /// What is needed to answer the items.
     needs: Needs,
@@ -97,6 +103,14 @@ impl Fetching {
     }
 }
 
+/// The fields an item asks for, if cards have them.
+fn field_set(item: &FetchItem) -> Option<FieldSet> {
+    match item {
+        FetchItem::Section(section) => section::field_set(section),
+        _ => None,
+    }
+}
+
 fn is_octets(item: &FetchItem) -> bool {
     matches!(item, FetchItem::Section(_) | FetchItem::BinarySize(_))
 }
@@ -140,6 +154,9 @@ impl Imap {
                 || fetch.changed_since.is_some(),
         };
         Ok(Fetching {
+            sets: fetch.items.iter().map(field_set).collect(),
+            fields: Vec::new(),
+            places: Vec::new(),
             items: fetch.items,
             uid: fetch.target.uid,
             needs,
@@ -225,13 +242,9 @@ impl Fetching {
             return Ok(());
         }
         let from_card = Card::parse(&card);
-        let octets = self.items.iter().any(|item| match item {
-            FetchItem::Section(wanted) => {
-                from_card.as_ref().and_then(|card| section::from_card(card, wanted)).is_none()
-            }
-            FetchItem::BinarySize(_) => true,
-            _ => false,
-        });
+        self.take_fields(from_card.as_ref());
+        let octets =
+            self.items.iter().zip(&self.places).any(|(item, place)| is_octets(item) && place.is_none());
         if octets {
             match selected.open_message(&message).await {
                 Ok(opened) => reader = Some(opened),
@@ -250,7 +263,7 @@ impl Fetching {
         let read = from_card;
         let mut fetch = session.fetch(message.number);
         let mut told_flags = false;
-        for item in &self.items {
+        for (item, place) in self.items.iter().zip(&self.places) {
             match item {
                 FetchItem::Uid => _ = fetch.uid(message.uid),
                 FetchItem::Flags => {
@@ -286,6 +299,11 @@ impl Fetching {
                     let preview = read.as_ref().map(Card::preview);
                     fetch.preview(preview.as_deref());
                 }
+                // What needs octets follows, all of it, as the octets are read.
+                FetchItem::Section(section) if !octets => {
+                    let fields = place.clone().and_then(|place| self.fields.get(place));
+                    fetch.section(section, part(section, fields.unwrap_or_default()));
+                }
                 FetchItem::Section(_) | FetchItem::BinarySize(_) => {}
             }
         }
@@ -295,7 +313,7 @@ impl Fetching {
         if self.needs.modseq && !self.items.contains(&FetchItem::ModSeq) {
             fetch.mod_seq(message.modseq());
         }
-        if !self.needs.octets {
+        if !octets {
             fetch.finish();
             return Ok(());
         }
@@ -303,6 +321,20 @@ impl Fetching {
         let prefix = reader.as_ref().map_or(0, |reader| reader.prefix().len() as u64);
         self.current = Some(Current { message, card, reader, prefix, begun, item: 0, streaming: None });
         Ok(())
+    }
+
+    /// Takes from a card the header fields it has of those that items ask for.
+    fn take_fields(&mut self, card: Option<&Card<'_>>) {
+        self.fields.clear();
+        self.places.clear();
+        for set in &self.sets {
+            let begin = self.fields.len();
+            let found = match (card, set) {
+                (Some(card), Some(set)) => card.header_fields(*set, &mut self.fields),
+                _ => false,
+            };
+            self.places.push(found.then_some(begin..self.fields.len()));
+        }
     }
 
     /// Goes on saying sections of the current message.
@@ -393,13 +425,20 @@ impl Current {
             && let (Some(streaming), Some(reader)) = (&self.streaming, &self.reader)
             && streaming.decoding.is_none()
         {
-            let mut octets = Vec::new();
-            let mut at = streaming.at;
-            while at < streaming.end {
-                let piece =
-                    section::read(reader, at, streaming.end).await.map_err(|error| unreadable(&error))?;
-                at += piece.len() as u64;
-                octets.extend_from_slice(&piece);
+            let (at, end) = (streaming.at, streaming.end);
+            // Mostly all of it comes at once.
+            let mut octets = match len {
+                0 => Bytes::new(),
+                _ => section::read(reader, at, end).await.map_err(|error| unreadable(&error))?,
+            };
+            if (octets.len() as u64) < len {
+                let mut all = Vec::from(octets);
+                while (all.len() as u64) < len {
+                    let from = at + all.len() as u64;
+                    let piece = section::read(reader, from, end).await.map_err(|error| unreadable(&error))?;
+                    all.extend_from_slice(&piece);
+                }
+                octets = all.into();
             }
             self.streaming = None;
             self.writer(session).section(section, &octets);
@@ -478,10 +517,14 @@ fn cut(section: &Section, octets: u64) -> (u64, u64) {
     }
 }
 
-fn say_here(mut fetch: FetchWriter<'_>, section: &Section, octets: &[u8]) {
+/// Those that are wanted.
+fn part<'a>(section: &Section, octets: &'a [u8]) -> &'a [u8] {
     let (skip, len) = cut(section, octets.len() as u64);
-    let octets = octets.get(skip as usize..(skip + len) as usize).unwrap_or_default();
-    fetch.section(section, octets);
+    octets.get(skip as usize..(skip + len) as usize).unwrap_or_default()
+}
+
+fn say_here(mut fetch: FetchWriter<'_>, section: &Section, octets: &[u8]) {
+    fetch.section(section, part(section, octets));
 }
 
 /// Marks the messages of a page as seen.

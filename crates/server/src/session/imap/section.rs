@@ -35,14 +35,18 @@ pub(super) struct Source<'a> {
     pub(super) prefix: u64,
 }
 
-/// Whether the card alone has it.
-pub(super) fn from_card(card: &Card<'_>, section: &Section) -> Option<Vec<u8>> {
-    let SectionText::Fields(names) = &section.text else { return None };
-    if !section.path.is_empty() {
-        return None;
+/// The fields that a section is, if cards keep them.
+pub(super) fn field_set(section: &Section) -> Option<FieldSet> {
+    match &section.text {
+        SectionText::Fields(names) if section.path.is_empty() => FieldSet::new(names),
+        _ => None,
     }
+}
+
+/// What the card alone has.
+pub(super) fn from_card(card: &Card<'_>, section: &Section) -> Option<Vec<u8>> {
     let mut fields = Vec::new();
-    card.header_fields(FieldSet::new(names)?, &mut fields).then_some(fields)
+    card.header_fields(field_set(section)?, &mut fields).then_some(fields)
 }
 
 /// Finds a section.
