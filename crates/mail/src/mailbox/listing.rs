@@ -89,7 +89,10 @@ impl Names {
             below: 0,
             has_children: false,
         };
-        nodes.extend(mailboxes.into_iter().map(|row| Node { mailbox: Some(row.clone()), ..node(&row.name) }));
+        nodes.extend(mailboxes.into_iter().map(|mut row| {
+            let name = std::mem::take(&mut row.name);
+            Node { name, mailbox: Some(row), subscribed: false, below: 0, has_children: false }
+        }));
         nodes.extend(subscriptions.iter().map(|name| Node { subscribed: true, ..node(name) }));
         nodes.sort_by(|one, other| order(&one.name, &other.name));
         let mut missing: Vec<Node> = Vec::new();
@@ -141,7 +144,7 @@ impl Names {
     }
 
     /// What is told of them, each name before those below it.
-    pub fn list(&self, query: &ListQuery) -> Vec<Listed> {
+    pub fn list(self, query: &ListQuery) -> Vec<Listed> {
         let patterns: Vec<Pattern> = query
             .patterns
             .iter()
@@ -172,19 +175,19 @@ impl Names {
             _ => 0,
         };
         let mut listed = Vec::new();
-        for (index, node) in
-            self.nodes.iter().enumerate().filter(|(index, _)| matched.get(*index) == Some(&true))
-        {
+        let nodes = self.nodes.into_iter().zip(matched).enumerate().filter(|(_, (_, matched))| *matched);
+        for (index, (node, _)) in nodes {
             let below = (index + 1, index + 1 + node.below);
-            let met = meets(node);
+            let met = meets(&node);
             let children = within(&meeting, below.0, below.1);
             let untold = children > within(&told, below.0, below.1);
             // RFC 9051 section 6.3.9.3: a name that is no mailbox stands for what is below it and is not told itself.
             let implied = !query.subscribed && !query.special_use && node.mailbox.is_none();
             if met || ((query.recursive || implied) && untold) {
+                let named = |row: MailboxRow| MailboxRow { name: node.name.clone(), ..row };
                 listed.push(Listed {
-                    name: node.name.clone(),
-                    mailbox: node.mailbox.clone(),
+                    mailbox: node.mailbox.map(named),
+                    name: node.name,
                     subscribed: node.subscribed,
                     has_children: node.has_children,
                     child_info: query.recursive && children > 0,
@@ -235,7 +238,7 @@ mod tests {
             recursive: options.contains('r'),
         };
         let mut text = String::new();
-        for listed in names.list(&query) {
+        for listed in names.clone().list(&query) {
             text.push_str(&listed.name);
             for (mark, on) in [
                 ("!", listed.mailbox.is_none()),

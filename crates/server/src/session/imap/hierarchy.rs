@@ -143,7 +143,7 @@ pub(super) fn mailbox_id(id: MailboxId) -> String {
 }
 
 /// What LIST says of one mailbox alone: SELECT says so to IMAP4rev2 clients (RFC 9051 section 6.3.2).
-pub(super) fn listed_alone(names: &Names, name: &Name) -> Option<Said> {
+pub(super) fn listed_alone(names: Names, name: &Name) -> Option<Said> {
     let query = ListQuery { patterns: vec![name.as_str().to_owned()], ..ListQuery::default() };
     let listed = names.list(&query).into_iter().find(|listed| listed.name == name.as_str())?;
     Some(said(&listed, MailboxName::new(&listed.name).ok()?, true, true))

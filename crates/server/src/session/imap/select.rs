@@ -18,7 +18,7 @@ impl Imap {
         let mailboxes = self.mailboxes().await?;
         let mut selected = mailboxes.select(&name, access).await.map_err(|e| refused(&e))?;
         let listed = match session.rev2() {
-            true => mailboxes.names().await.ok().and_then(|names| hierarchy::listed_alone(&names, &name)),
+            true => mailboxes.names().await.ok().and_then(|names| hierarchy::listed_alone(names, &name)),
             false => None,
         };
         self.describe(session, &selected, &name);
