@@ -19,8 +19,8 @@ use super::query::{Leaf, Plan, Verdict, has_field};
 use super::table::Table;
 use super::{Query, Refusal, Selected};
 
-/// Cards read at a time.
-const PAGE: usize = 512;
+/// Cards read at a time: so few that the store reads them where it is asked, into memory that is warm.
+const PAGE: usize = 256;
 /// Octets of a message read at a time.
 const PIECE: u64 = 128 << 10;
 /// How long a search works before others have their turn.

@@ -6,8 +6,8 @@ use packetboat_message::card::Card;
 
 use super::{Picked, Refusal, Selected};
 
-/// Cards read at a time.
-pub(super) const PAGE: usize = 2_000;
+/// Cards read at a time: so few that the store reads them where it is asked, into memory that is warm.
+pub(super) const PAGE: usize = 256;
 /// Octets of a text that are compared.
 const TEXT_MAX: usize = 512;
 
