@@ -59,6 +59,8 @@ impl Flags {
     pub const DRAFT: Flags = Flags(16);
     /// All system flags.
     pub const SYSTEM: Flags = Flags(31);
+    /// Keywords a mailbox can have: as many as there are bits left.
+    pub const KEYWORDS_MAX: usize = (u64::BITS - Flags::SYSTEM.0.count_ones()) as usize;
 
     /// Whether all of `other` is set.
     pub fn contains(self, other: Flags) -> bool {

@@ -5,9 +5,6 @@ use packetboat_imap::value::{self, Flag, MailboxName, NumberSet, SystemFlags};
 use packetboat_mail::mailbox::{Bound, Name, Refusal};
 use packetboat_store::Flags;
 
-/// Bits of system flags; those above are keywords.
-pub(super) const SYSTEM: u64 = 31;
-
 pub(super) fn unavailable() -> Completion {
     Completion::no(Code::Unavailable, "Local problem, try again later")
 }
@@ -80,13 +77,13 @@ pub(super) fn flags(flags: &[Flag]) -> (Flags, Vec<String>) {
 
 /// The system flags among bits.
 pub(super) fn system(flags: Flags) -> SystemFlags {
-    SystemFlags((flags.0 & SYSTEM) as u8)
+    SystemFlags((flags.0 & Flags::SYSTEM.0) as u8)
 }
 
 /// The keywords among bits.
 pub(super) fn keywords<'k>(flags: Flags, names: &'k [(u8, String)], out: &mut Vec<&'k str>) {
     out.clear();
-    if flags.0 & !SYSTEM != 0 {
+    if flags.0 & !Flags::SYSTEM.0 != 0 {
         let set = |bit: u8| flags.0 >> (bit & 63) & 1 == 1;
         out.extend(names.iter().filter(|(bit, _)| set(*bit)).map(|(_, name)| name.as_str()));
     }

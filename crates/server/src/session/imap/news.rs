@@ -3,13 +3,12 @@
 use packetboat_imap::response::{Code, FlagsOf, Response};
 use packetboat_imap::server::Server;
 use packetboat_mail::mailbox::{Cursor, Refusal, Selected};
+use packetboat_store::Flags;
 
 use super::{BACKLOG_HIGH, Ending, Imap, Work, convert, end, say_ok};
 
 /// Messages whose flags are told before it is looked whether the client takes them.
 const PAGE: usize = 512;
-/// Keywords a mailbox can have.
-const KEYWORDS_MAX: usize = 59;
 
 impl Imap {
     /// Says what is gone and what came; the flags that changed are to be said with what is returned.
@@ -81,7 +80,7 @@ pub(super) fn say_flags(session: &mut Server, selected: &Selected) {
     let known = convert::known_flags(&keywords);
     session.say(&Response::Flags(known.clone()));
     let (kept, more) = match selected.is_writable() {
-        true => (known, keywords.len() < KEYWORDS_MAX),
+        true => (known, keywords.len() < Flags::KEYWORDS_MAX),
         false => (Vec::new(), false),
     };
     say_ok(session, Code::PermanentFlags(kept, more), "Flags that are kept");
