@@ -7,7 +7,8 @@ use bytes::Bytes;
 use packetboat_imap::command::{Fetch, FetchItem, Section, SectionText};
 use packetboat_imap::response::{Code, Completion, FlagsOf, Response};
 use packetboat_imap::server::{FetchWriter, Server};
-use packetboat_mail::mailbox::{Carded, Change, Cursor, FlagEdit, Message, Selected};
+use packetboat_imap::value::Messages;
+use packetboat_mail::mailbox::{Carded, Change, Cursor, FlagEdit, Known, Message, Refusal, Selected};
 use packetboat_message::card::{Card, FieldSet};
 use packetboat_message::text::transfer::Decoder;
 use packetboat_store::{Flags, MessageReader};
@@ -121,11 +122,8 @@ impl Imap {
         let selected = self.selected()?;
         if let Some(since) = fetch.changed_since {
             if fetch.vanished {
-                let known = packetboat_mail::mailbox::Known {
-                    modseq: since,
-                    uids: fetched_uids(&fetch, selected),
-                    matches: Vec::new(),
-                };
+                let known =
+                    Known { modseq: since, uids: fetched_uids(&fetch, selected), matches: Vec::new() };
                 let uids = selected.vanished(&known).await.map_err(|e| refused(&e))?;
                 session.say(&Response::Vanished { earlier: true, uids });
             }
@@ -196,10 +194,8 @@ impl Imap {
 
 fn fetched_uids(fetch: &Fetch, selected: &Selected) -> Vec<(u32, u32)> {
     match &fetch.target.messages {
-        packetboat_imap::value::Messages::Set(set) => {
-            set.resolve(selected.uid_next().saturating_sub(1).max(1))
-        }
-        packetboat_imap::value::Messages::Saved => Vec::new(),
+        Messages::Set(set) => set.resolve(selected.uid_next().saturating_sub(1).max(1)),
+        Messages::Saved => Vec::new(),
     }
 }
 
@@ -241,14 +237,14 @@ impl Fetching {
             self.trouble = Some(expunged());
             return Ok(());
         }
-        let from_card = Card::parse(&card);
-        self.take_fields(from_card.as_ref());
+        let read = Card::parse(&card);
+        self.take_fields(read.as_ref());
         let octets =
             self.items.iter().zip(&self.places).any(|(item, place)| is_octets(item) && place.is_none());
         if octets {
             match selected.open_message(&message).await {
                 Ok(opened) => reader = Some(opened),
-                Err(packetboat_mail::mailbox::Refusal::Expunged) => {
+                Err(Refusal::Expunged) => {
                     self.trouble = Some(expunged());
                     return Ok(());
                 }
@@ -260,7 +256,6 @@ impl Fetching {
         convert::keywords(message.flags(), &names, &mut keywords);
         let flags =
             FlagsOf { system: convert::system(message.flags()), recent: message.recent, keywords: &keywords };
-        let read = from_card;
         let mut fetch = session.fetch(message.number);
         let mut told_flags = false;
         for (item, place) in self.items.iter().zip(&self.places) {

@@ -1,10 +1,10 @@
 //! LIST and what changes the hierarchy, STATUS, quotas.
 
 use packetboat_imap::command::List;
-use packetboat_imap::response::{Completion, Listed as Said, Response, StatusItem, StatusValue};
+use packetboat_imap::response::{Code, Completion, Listed as Said, Response, StatusItem, StatusValue};
 use packetboat_imap::server::Server;
 use packetboat_imap::value::MailboxName;
-use packetboat_mail::mailbox::{ListQuery, Listed, Name, Names, SpecialUse, Status};
+use packetboat_mail::mailbox::{ListQuery, Listed, Name, Names, Refusal, SpecialUse, Status};
 use packetboat_store::MailboxId;
 
 use super::convert::{name, refused};
@@ -17,11 +17,10 @@ impl Imap {
     pub(super) async fn create(&mut self, mailbox: &MailboxName, uses: &[String]) -> Refused<Completion> {
         let name = name(mailbox)?;
         let uses: Option<Vec<SpecialUse>> = uses.iter().map(|text| SpecialUse::parse(text)).collect();
-        let unknown =
-            packetboat_mail::mailbox::Refusal::SpecialUse("no mailbox can have this special use here");
+        let unknown = Refusal::SpecialUse("no mailbox can have this special use here");
         let uses = uses.ok_or_else(|| refused(&unknown))?;
         let id = self.mailboxes().await?.create(&name, &uses).await.map_err(|e| refused(&e))?;
-        Ok(Completion::ok("Created").with(packetboat_imap::response::Code::MailboxId(mailbox_id(id))))
+        Ok(Completion::ok("Created").with(Code::MailboxId(mailbox_id(id))))
     }
 
     pub(super) async fn delete(&mut self, mailbox: &MailboxName) -> Refused<Completion> {
@@ -46,9 +45,6 @@ impl Imap {
         let done = Completion::ok("Listed");
         if list.patterns.iter().all(String::is_empty) {
             session.say(&Response::Separator { lsub: list.lsub });
-            return Ok(done);
-        }
-        if list.select.remote && list.patterns.is_empty() {
             return Ok(done);
         }
         let limit = self.append_limit;
@@ -102,10 +98,7 @@ impl Imap {
 
     pub(super) async fn quota(&mut self, session: &mut Server, root: &str) -> Refused<Completion> {
         if root != ROOT {
-            return Err(Completion::no(
-                packetboat_imap::response::Code::NonExistent,
-                "There is no such quota root",
-            ));
+            return Err(Completion::no(Code::NonExistent, "There is no such quota root"));
         }
         self.say_quota(session).await?;
         Ok(Completion::ok("Quota told"))

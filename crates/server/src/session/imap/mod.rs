@@ -231,9 +231,7 @@ impl Imap {
             Request::Status { mailbox, items } => self.status(session, mailbox, &items).await?,
             Request::GetQuota(root) => self.quota(session, &root).await?,
             Request::GetQuotaRoot(mailbox) => self.quota_root(session, mailbox).await?,
-            Request::SetQuota(..) => {
-                Completion::no(packetboat_imap::response::Code::NoPerm, "Quotas are set by the administrator")
-            }
+            Request::SetQuota(..) => Completion::no(Code::NoPerm, "Quotas are set by the administrator"),
             Request::Poll => Completion::ok("Done"),
             Request::Idle => {
                 self.idling = true;
@@ -400,6 +398,6 @@ fn refusal(denied: &Denied) -> Refusal {
 }
 
 /// Says a condition that is no answer.
-fn say_ok(session: &mut Server, code: packetboat_imap::response::Code, text: &'static str) {
+fn say_ok(session: &mut Server, code: Code, text: &'static str) {
     session.say(&Response::Condition(Completion::ok(text).with(code)));
 }
