@@ -54,7 +54,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::conn::Conn;
 use crate::outbox::Outbox;
 use crate::shutdown::{Phase, ShutdownSignal};
-use crate::tls::{Certificates, handshake};
+use crate::tls::{Certificates, Tickets, handshake};
 
 /// Output is sent, with back-pressure, when this much is pending.
 const OUTBOX_HIGH: usize = 64 * 1024;
@@ -378,7 +378,7 @@ impl Driver {
         H: Handler<S>,
     {
         if self.link.implicit_tls {
-            let facts = Box::pin(self.start_tls()).await?;
+            let facts = Box::pin(self.start_tls(Tickets::Sent)).await?;
             session.tls_started(facts);
         }
         let mut idle_turns = 0;
@@ -413,7 +413,7 @@ impl Driver {
                 }
                 Step::StartTls => {
                     self.flush().await?;
-                    let facts = Box::pin(self.start_tls()).await?;
+                    let facts = Box::pin(self.start_tls(Tickets::Withheld)).await?;
                     session.tls_started(facts);
                 }
                 Step::Close => {
@@ -547,12 +547,12 @@ impl Driver {
         Ok(())
     }
 
-    async fn start_tls(&mut self) -> Result<TlsFacts, End> {
+    async fn start_tls(&mut self, tickets: Tickets) -> Result<TlsFacts, End> {
         let Link { conn, tls, pace, shutdown, .. } = &mut self.link;
         let handshake = async {
             match tls {
                 TlsRole::None => Err(io::Error::other("TLS is not configured here")),
-                TlsRole::Server(certificates) => handshake::accept(conn, certificates).await,
+                TlsRole::Server(certificates) => handshake::accept(conn, certificates, tickets).await,
                 TlsRole::Client(config, name) => {
                     handshake::connect(conn, Arc::clone(config), name.clone()).await
                 }

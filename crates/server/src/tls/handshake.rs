@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, Connection};
 use tokio::io::ReadBuf;
 
 use super::facts::facts;
-use super::{Certificates, Identity};
+use super::{Certificates, Identity, Tickets};
 use crate::conn::{Conn, PollWriter, Socket, poll_write_tls, with_read_buffer};
 
 /// One read during the handshake takes at most this much: application data that follows the peer's last message in
@@ -20,7 +20,11 @@ use crate::conn::{Conn, PollWriter, Socket, poll_write_tls, with_read_buffer};
 const READ_MAX: usize = 16 * 1024;
 
 /// Does the handshake as the server.
-pub(crate) async fn accept(conn: &mut Conn, certificates: &Certificates) -> io::Result<TlsFacts> {
+pub(crate) async fn accept(
+    conn: &mut Conn,
+    certificates: &Certificates,
+    tickets: Tickets,
+) -> io::Result<TlsFacts> {
     let mut acceptor = Some(Acceptor::default());
     let mut chosen: Option<(Connection, Arc<Identity>)> = None;
     poll_fn(|cx| {
@@ -31,7 +35,7 @@ pub(crate) async fn accept(conn: &mut Conn, certificates: &Certificates) -> io::
             let Some(waiting) = acceptor.as_mut() else {
                 return Poll::Ready(Err(io::ErrorKind::Other.into()));
             };
-            let hello = ready!(poll_hello(conn.socket(), waiting, certificates, cx));
+            let hello = ready!(poll_hello(conn.socket(), waiting, certificates, tickets, cx));
             chosen = Some(hello?);
             acceptor = None;
         }
@@ -68,6 +72,7 @@ fn poll_hello(
     socket: &mut Socket,
     acceptor: &mut Acceptor,
     certificates: &Certificates,
+    tickets: Tickets,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<(Connection, Arc<Identity>)>> {
     loop {
@@ -85,7 +90,7 @@ fn poll_hello(
                     }
                 };
                 let identity = certificates.choose(&accepted.client_hello());
-                let mut tls = match accepted.into_connection(identity.config.clone()) {
+                let mut tls = match accepted.into_connection(identity.config(tickets)) {
                     Ok(server) => Connection::from(server),
                     Err((error, mut alert)) => {
                         let _ = alert.write(&mut PollWriter { socket, cx });

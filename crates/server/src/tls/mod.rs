@@ -89,9 +89,20 @@ struct ConfigParts {
     tickets: Arc<dyn ProducesTickets>,
 }
 
+/// Whether a TLS 1.3 client is sent a ticket to resume with, right behind the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tickets {
+    Sent,
+    /// After STARTTLS the client speaks first. One that reads in one thread and writes in another is then in the middle
+    /// of reading the ticket as it writes its command, which OpenSSL does not bear: imaplib2, and with it OfflineIMAP,
+    /// hangs or crashes. Where TLS comes first the greeting keeps the two apart.
+    Withheld,
+}
+
 /// Everything needed to be one server: what rustls calls a config, and what SCRAM-PLUS binds to.
 pub(crate) struct Identity {
-    pub(crate) config: Arc<ServerConfig>,
+    config: Arc<ServerConfig>,
+    without_tickets: Arc<ServerConfig>,
     pub(crate) end_point: Option<ChannelBinding>,
     key: Arc<CertifiedKey>,
     not_after: i64,
@@ -204,6 +215,13 @@ impl Identities {
 }
 
 impl Identity {
+    pub(crate) fn config(&self, tickets: Tickets) -> Arc<ServerConfig> {
+        match tickets {
+            Tickets::Sent => Arc::clone(&self.config),
+            Tickets::Withheld => Arc::clone(&self.without_tickets),
+        }
+    }
+
     fn load(files: &CertificateFiles, settings: &ConfigParts) -> Result<Identity, CertificateError> {
         let unusable =
             |path: &Path, problem: String| CertificateError::Unusable { path: path.to_owned(), problem };
@@ -242,8 +260,11 @@ impl Identity {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&settings.tickets);
         config.send_tls13_tickets = 1;
+        let mut without_tickets = config.clone();
+        without_tickets.send_tls13_tickets = 0;
         Ok(Identity {
             config: Arc::new(config),
+            without_tickets: Arc::new(without_tickets),
             end_point: ChannelBinding::end_point(&leaf),
             key,
             not_after,
