@@ -1,102 +1,30 @@
-//! SMTP, submission and LMTP at the post office's counter.
-
-use std::future::pending;
-use std::pin::Pin;
-use std::sync::Arc;
+//! Messages on their way in.
 
 use bytes::Bytes;
 use jiff::Zoned;
-use packetboat_account::{Access, Denied, Identity, Service};
 use packetboat_mail::{Addressee, Intake, Origin, Outcome, Refusal, Role as MailRole};
 use packetboat_message::trace::{Protocol, With};
-use packetboat_smtp::command::{Hello, HelloVerb};
+use packetboat_smtp::command::HelloVerb;
 use packetboat_smtp::envelope::{ForwardPath, Recipient, Sender};
 use packetboat_smtp::reply;
-use packetboat_smtp::server::{Config, Event, Role, Server};
-use packetboat_wire::sasl::{Ask, Done};
-use packetboat_wire::{Reply, ReplyStyle};
+use packetboat_smtp::server::{Role, Server};
+use packetboat_wire::Reply;
 
-use super::login::Login;
-use super::{Counter, random};
-use crate::drive::{Handler, Link, Stop, Summary, drive};
-use crate::limits;
-use crate::listen::{self, Peer};
-use crate::metrics::{Metrics, OutcomeLabels, ServiceLabel};
-
-/// SMTP, submission or LMTP, as listeners know it.
-#[derive(Debug)]
-pub struct SmtpService {
-    config: Arc<Config>,
-    counter: Counter,
-    metrics: Arc<Metrics>,
-}
-
-impl SmtpService {
-    /// Serves by this configuration.
-    pub fn new(config: Config, counter: Counter, metrics: Arc<Metrics>) -> SmtpService {
-        SmtpService { config: Arc::new(config), counter, metrics }
-    }
-}
-
-impl listen::Service for SmtpService {
-    fn serve(&self, link: Link, peer: Peer) -> Pin<Box<dyn Future<Output = Summary> + Send>> {
-        let session = Server::new(Arc::clone(&self.config));
-        let owner = Smtp {
-            counter: self.counter.clone(),
-            metrics: Arc::clone(&self.metrics),
-            role: self.config.role,
-            peer,
-            hello: None,
-            login: None,
-            identity: None,
-            access: None,
-            revoked: false,
-            proved: None,
-            message: None,
-        };
-        Box::pin(drive(link, session, owner))
-    }
-
-    fn refusal(&self, _: limits::Refusal) -> Bytes {
-        reply::too_many_connections().encode(ReplyStyle::Smtp)
-    }
-
-    fn has_login(&self) -> bool {
-        self.config.role == Role::Submission
-    }
-}
-
-/// The owner of one session.
-#[derive(Debug)]
-struct Smtp {
-    counter: Counter,
-    metrics: Arc<Metrics>,
-    role: Role,
-    peer: Peer,
-    hello: Option<Hello>,
-    login: Option<Box<Login>>,
-    identity: Option<Identity>,
-    /// Tells when the log-in is no longer good.
-    access: Option<Access>,
-    /// It is no longer good.
-    revoked: bool,
-    /// Proved, but the session has not been told yet.
-    proved: Option<Identity>,
-    message: Option<Box<Message>>,
-}
+use super::super::random;
+use super::Smtp;
+use crate::metrics::{OutcomeLabels, ServiceLabel};
 
 /// A message on its way in.
 #[derive(Debug)]
-struct Message {
+pub(super) struct Message {
     intake: Intake,
-    sender: String,
+    pub(super) sender: String,
     recipients: usize,
     octets: u64,
     /// Why the rest of the body is not wanted any more.
     refused: Option<Refusal>,
-    in_body: bool,
+    pub(super) in_body: bool,
 }
-
 impl Smtp {
     fn count(&self, outcome: &'static str) {
         let service = self.peer.service;
@@ -128,7 +56,7 @@ impl Smtp {
         }
     }
 
-    fn sender(&mut self, session: &mut Server, sender: Sender) {
+    pub(super) fn sender(&mut self, session: &mut Server, sender: Sender) {
         let origin = self.origin(session, sender.smtputf8);
         let shown = sender.path.as_ref().map(ToString::to_string).unwrap_or_default();
         let number = u64::from_ne_bytes(random());
@@ -151,7 +79,7 @@ impl Smtp {
         }
     }
 
-    async fn recipient(&mut self, session: &mut Server, recipient: Recipient) {
+    pub(super) async fn recipient(&mut self, session: &mut Server, recipient: Recipient) {
         let to = match recipient.path {
             ForwardPath::Mailbox(address) => Addressee::Mailbox(address),
             ForwardPath::Postmaster => Addressee::Postmaster,
@@ -170,7 +98,7 @@ impl Smtp {
         }
     }
 
-    fn body_start(&mut self, session: &mut Server) {
+    pub(super) fn body_start(&mut self, session: &mut Server) {
         match &mut self.message {
             Some(message) => {
                 message.in_body = true;
@@ -181,7 +109,7 @@ impl Smtp {
         }
     }
 
-    async fn body_chunk(&mut self, chunk: Bytes) {
+    pub(super) async fn body_chunk(&mut self, chunk: Bytes) {
         if let Some(message) = &mut self.message
             && message.refused.is_none()
         {
@@ -192,7 +120,7 @@ impl Smtp {
         }
     }
 
-    async fn body_end(&mut self, session: &mut Server) {
+    pub(super) async fn body_end(&mut self, session: &mut Server) {
         let Some(message) = self.message.take() else { return session.refuse(reply::local_error()) };
         let Message { intake, sender, recipients, octets, refused, .. } = *message;
         if self.is_revoked() {
@@ -254,119 +182,10 @@ impl Smtp {
         }
     }
 
-    /// Whether whoever logged in could not do so again in the same way.
-    fn is_revoked(&mut self) -> bool {
-        if let (Some(access), Some(identity)) = (&mut self.access, &self.identity) {
-            self.revoked |= access.is_revoked(identity);
-        }
-        self.revoked
-    }
-
-    fn login(&mut self) -> &mut Login {
-        self.login.get_or_insert_with(|| {
-            let authenticator = self.counter.authenticator.clone();
-            let (metrics, peer) = (Arc::clone(&self.metrics), self.peer.clone());
-            Box::new(Login::new(authenticator, metrics, peer, Service::Submission))
-        })
-    }
-
-    async fn auth(&mut self, session: &mut Server, ask: Ask) {
-        match ask {
-            Ask::Password { authzid, authcid, password } => {
-                match self.login().password(&authcid, authzid.as_deref(), &password).await {
-                    Ok(identity) => {
-                        self.proved = Some(identity);
-                        session.accept();
-                    }
-                    Err(denied) => Smtp::deny(session, &denied),
-                }
-            }
-            Ask::ScramKeys { authcid, hash, .. } => match self.login().scram_keys(&authcid, hash).await {
-                Ok(keys) => session.scram_keys(keys),
-                Err(denied) => Smtp::deny(session, &denied),
-            },
-        }
-    }
-
-    fn authenticated(&mut self, session: &mut Server, done: Done) {
-        let identity = match self.proved.take() {
-            Some(identity) => Ok(identity),
-            None => self.login().proved(&done.authcid, done.authzid.as_deref(), done.key),
-        };
-        match identity {
-            Ok(identity) => {
-                self.identity = Some(identity);
-                self.access = self.login.take().and_then(|mut login| login.take_access());
-                session.accept();
-            }
-            Err(denied) => Smtp::deny(session, &denied),
-        }
-    }
-
-    fn deny(session: &mut Server, denied: &Denied) {
-        session.refuse(if denied.is_temporary() {
-            reply::authentication_unavailable()
-        } else {
-            reply::credentials_invalid()
-        });
-    }
-
-    fn log_refusal(&self, sender: &str, recipient: &str, refusal: &Refusal) {
+    pub(super) fn log_refusal(&self, sender: &str, recipient: &str, refusal: &Refusal) {
         let (connection, peer) = (self.peer.id, &self.peer);
         let reason = refusal.to_string();
         tracing::info!(connection, %peer, sender, recipient, reason, "refused");
-    }
-}
-
-impl Handler<Server> for Smtp {
-    async fn handle(&mut self, session: &mut Server, event: Event) -> Result<(), Stop> {
-        match event {
-            Event::Hello(hello) => self.hello = Some(hello),
-            Event::Sender(sender) => self.sender(session, sender),
-            Event::Recipient(recipient) => self.recipient(session, recipient).await,
-            Event::BodyStart(_) => self.body_start(session),
-            Event::BodyChunk(chunk) => self.body_chunk(chunk).await,
-            Event::BodyEnd { .. } => self.body_end(session).await,
-            Event::Aborted(why) => {
-                if let Some(message) = self.message.take() {
-                    let (connection, sender) = (self.peer.id, message.sender);
-                    tracing::info!(connection, sender, ?why, "a message was not completed");
-                }
-            }
-            Event::AuthStart(_) => session.start_authentication(&random::<24>()),
-            Event::Auth(ask) => self.auth(session, ask).await,
-            Event::Authenticated(done) => self.authenticated(session, done),
-            Event::AuthFailed(why) => {
-                tracing::info!(connection = self.peer.id, ?why, "a log-in was not completed");
-                self.login().disproved();
-            }
-            // What a stranger may learn of who is here is decided with aliases and lists; until then, nothing.
-            Event::Verify(_) | Event::Expand(_) => session.accept(),
-        }
-        Ok(())
-    }
-
-    async fn news(&mut self) {
-        match (&mut self.access, &self.identity) {
-            (Some(access), Some(identity)) => access.revoked(identity).await,
-            _ => pending().await,
-        }
-    }
-
-    async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
-        (self.access, self.revoked) = (None, true);
-        let login = self.identity.as_ref().map(|identity| identity.login.to_string());
-        tracing::info!(
-            connection = self.peer.id,
-            login,
-            "the account's access has changed, the session ends"
-        );
-        session.end(reply::access_revoked());
-        Ok(())
-    }
-
-    fn in_bulk(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| message.in_body)
     }
 }
 

@@ -1,0 +1,70 @@
+//! Logging in.
+
+use std::sync::Arc;
+
+use packetboat_account::{Denied, Service};
+use packetboat_smtp::reply;
+use packetboat_smtp::server::Server;
+use packetboat_wire::sasl::{Ask, Done};
+
+use super::super::login::Login;
+use super::Smtp;
+
+impl Smtp {
+    /// Whether whoever logged in could not do so again in the same way.
+    pub(super) fn is_revoked(&mut self) -> bool {
+        if let (Some(access), Some(identity)) = (&mut self.access, &self.identity) {
+            self.revoked |= access.is_revoked(identity);
+        }
+        self.revoked
+    }
+
+    pub(super) fn login(&mut self) -> &mut Login {
+        self.login.get_or_insert_with(|| {
+            let authenticator = self.counter.authenticator.clone();
+            let (metrics, peer) = (Arc::clone(&self.metrics), self.peer.clone());
+            Box::new(Login::new(authenticator, metrics, peer, Service::Submission))
+        })
+    }
+
+    pub(super) async fn auth(&mut self, session: &mut Server, ask: Ask) {
+        match ask {
+            Ask::Password { authzid, authcid, password } => {
+                match self.login().password(&authcid, authzid.as_deref(), &password).await {
+                    Ok(identity) => {
+                        self.proved = Some(identity);
+                        session.accept();
+                    }
+                    Err(denied) => Smtp::deny(session, &denied),
+                }
+            }
+            Ask::ScramKeys { authcid, hash, .. } => match self.login().scram_keys(&authcid, hash).await {
+                Ok(keys) => session.scram_keys(keys),
+                Err(denied) => Smtp::deny(session, &denied),
+            },
+        }
+    }
+
+    pub(super) fn authenticated(&mut self, session: &mut Server, done: Done) {
+        let identity = match self.proved.take() {
+            Some(identity) => Ok(identity),
+            None => self.login().proved(&done.authcid, done.authzid.as_deref(), done.key),
+        };
+        match identity {
+            Ok(identity) => {
+                self.identity = Some(identity);
+                self.access = self.login.take().and_then(|mut login| login.take_access());
+                session.accept();
+            }
+            Err(denied) => Smtp::deny(session, &denied),
+        }
+    }
+
+    fn deny(session: &mut Server, denied: &Denied) {
+        session.refuse(if denied.is_temporary() {
+            reply::authentication_unavailable()
+        } else {
+            reply::credentials_invalid()
+        });
+    }
+}

@@ -1,0 +1,137 @@
+//! SMTP, submission and LMTP at the post office's counter.
+
+mod auth;
+mod intake;
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use packetboat_account::{Access, Identity};
+use packetboat_smtp::command::Hello;
+use packetboat_smtp::reply;
+use packetboat_smtp::server::{Config, Event, Role, Server};
+use packetboat_wire::ReplyStyle;
+
+use super::login::Login;
+use super::{Counter, random};
+use crate::drive::{Handler, Link, Stop, Summary, drive};
+use crate::limits;
+use crate::listen::{self, Peer};
+use crate::metrics::Metrics;
+use intake::Message;
+
+/// SMTP, submission or LMTP, as listeners know it.
+#[derive(Debug)]
+pub struct SmtpService {
+    config: Arc<Config>,
+    counter: Counter,
+    metrics: Arc<Metrics>,
+}
+
+impl SmtpService {
+    /// Serves by this configuration.
+    pub fn new(config: Config, counter: Counter, metrics: Arc<Metrics>) -> SmtpService {
+        SmtpService { config: Arc::new(config), counter, metrics }
+    }
+}
+
+impl listen::Service for SmtpService {
+    fn serve(&self, link: Link, peer: Peer) -> Pin<Box<dyn Future<Output = Summary> + Send>> {
+        let session = Server::new(Arc::clone(&self.config));
+        let owner = Smtp {
+            counter: self.counter.clone(),
+            metrics: Arc::clone(&self.metrics),
+            role: self.config.role,
+            peer,
+            hello: None,
+            login: None,
+            identity: None,
+            access: None,
+            revoked: false,
+            proved: None,
+            message: None,
+        };
+        Box::pin(drive(link, session, owner))
+    }
+
+    fn refusal(&self, _: limits::Refusal) -> Bytes {
+        reply::too_many_connections().encode(ReplyStyle::Smtp)
+    }
+
+    fn has_login(&self) -> bool {
+        self.config.role == Role::Submission
+    }
+}
+
+/// The owner of one session.
+#[derive(Debug)]
+struct Smtp {
+    counter: Counter,
+    metrics: Arc<Metrics>,
+    role: Role,
+    peer: Peer,
+    hello: Option<Hello>,
+    login: Option<Box<Login>>,
+    identity: Option<Identity>,
+    /// Tells when the log-in is no longer good.
+    access: Option<Access>,
+    /// It is no longer good.
+    revoked: bool,
+    /// Proved, but the session has not been told yet.
+    proved: Option<Identity>,
+    message: Option<Box<Message>>,
+}
+
+impl Handler<Server> for Smtp {
+    async fn handle(&mut self, session: &mut Server, event: Event) -> Result<(), Stop> {
+        match event {
+            Event::Hello(hello) => self.hello = Some(hello),
+            Event::Sender(sender) => self.sender(session, sender),
+            Event::Recipient(recipient) => self.recipient(session, recipient).await,
+            Event::BodyStart(_) => self.body_start(session),
+            Event::BodyChunk(chunk) => self.body_chunk(chunk).await,
+            Event::BodyEnd { .. } => self.body_end(session).await,
+            Event::Aborted(why) => {
+                if let Some(message) = self.message.take() {
+                    let (connection, sender) = (self.peer.id, message.sender);
+                    tracing::info!(connection, sender, ?why, "a message was not completed");
+                }
+            }
+            Event::AuthStart(_) => session.start_authentication(&random::<24>()),
+            Event::Auth(ask) => self.auth(session, ask).await,
+            Event::Authenticated(done) => self.authenticated(session, done),
+            Event::AuthFailed(why) => {
+                tracing::info!(connection = self.peer.id, ?why, "a log-in was not completed");
+                self.login().disproved();
+            }
+            // What a stranger may learn of who is here is decided with aliases and lists; until then, nothing.
+            Event::Verify(_) | Event::Expand(_) => session.accept(),
+        }
+        Ok(())
+    }
+
+    async fn news(&mut self) {
+        match (&mut self.access, &self.identity) {
+            (Some(access), Some(identity)) => access.revoked(identity).await,
+            _ => pending().await,
+        }
+    }
+
+    async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
+        (self.access, self.revoked) = (None, true);
+        let login = self.identity.as_ref().map(|identity| identity.login.to_string());
+        tracing::info!(
+            connection = self.peer.id,
+            login,
+            "the account's access has changed, the session ends"
+        );
+        session.end(reply::access_revoked());
+        Ok(())
+    }
+
+    fn in_bulk(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.in_body)
+    }
+}
