@@ -336,7 +336,13 @@ pub fn client(data: &[u8]) {
 pub fn command(data: &[u8]) {
     let ([flags], line) = parameters(data);
     let strictness = if bit(flags, 0) { Strictness::Strict } else { Strictness::Lenient };
-    let offered = Offered { auth: bit(flags, 1), dsn: bit(flags, 2) };
+    let offered = Offered {
+        auth: bit(flags, 1),
+        dsn: bit(flags, 2),
+        deliver_by: bit(flags, 3),
+        future_release: bit(flags, 4),
+        require_tls: bit(flags, 5),
+    };
     let read = |line: &[u8]| command::parse(line, strictness, &offered);
     match read(line) {
         Ok(Command::Mail(sender)) => {

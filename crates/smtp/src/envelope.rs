@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::{SignedDuration, Timestamp};
 use packetboat_message::Address;
 
 /// The reverse path and what comes with it: the MAIL command (RFC 5321 section 4.1.1.2).
@@ -21,6 +22,12 @@ pub struct Sender {
     pub ret: Option<Ret>,
     /// The sender's name for this transaction, decoded (RFC 3461 section 4.4).
     pub envid: Option<String>,
+    /// By when it is to be delivered, and what else shall happen (RFC 2852).
+    pub deliver_by: Option<DeliverBy>,
+    /// From when on it may be delivered (RFC 4865).
+    pub hold: Option<Hold>,
+    /// It shall not travel without TLS to a server that has proved who it is (RFC 8689).
+    pub require_tls: bool,
 }
 
 /// The forward path and what comes with it: the RCPT command (RFC 5321 section 4.1.1.3).
@@ -87,6 +94,41 @@ pub struct Notify {
     pub delay: bool,
 }
 
+/// The BY parameter (RFC 2852 section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliverBy {
+    /// Seconds from when it is said; not over [`BY_SECONDS_MAX`] in either direction. Zero or less is past, and
+    /// only with [`Late::Notify`].
+    pub seconds: i32,
+    /// What becomes of a message that is late.
+    pub late: Late,
+    /// Each server that passes it on tells the sender.
+    pub trace: bool,
+}
+
+/// What becomes of a message that is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// It is still delivered, and the sender told.
+    Notify,
+    /// It is returned.
+    Return,
+}
+
+/// Seconds in a BY parameter at most (RFC 2852 section 4).
+pub const BY_SECONDS_MAX: i32 = 999_999_999;
+/// Seconds in a HOLDFOR parameter at most: nine digits (RFC 4865 section 3).
+pub const HOLD_SECONDS_MAX: u32 = 999_999_999;
+
+/// The HOLDFOR or HOLDUNTIL parameter (RFC 4865).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// So many seconds.
+    For(u32),
+    /// Until then.
+    Until(Timestamp),
+}
+
 /// The ORCPT parameter, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginalRecipient {
@@ -107,6 +149,25 @@ impl Sender {
     /// A plain sender, without parameters.
     pub fn new(path: Option<Address>) -> Sender {
         Sender { path, ..Sender::default() }
+    }
+}
+
+impl DeliverBy {
+    /// The moment that is meant by somebody who says it `now`.
+    pub fn at(self, now: Timestamp) -> Timestamp {
+        now.saturating_add(SignedDuration::from_secs(self.seconds.into())).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Hold {
+    /// The moment that is meant by somebody who says it `now`.
+    pub fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Hold::For(seconds) => {
+                now.saturating_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
+            }
+            Hold::Until(moment) => moment,
+        }
     }
 }
 
@@ -140,5 +201,26 @@ impl fmt::Display for Notify {
             }
         }
         if separator.is_empty() { f.write_str("NEVER") } else { Ok(()) }
+    }
+}
+
+/// As in `BY=`.
+impl fmt::Display for DeliverBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let late = match self.late {
+            Late::Notify => 'N',
+            Late::Return => 'R',
+        };
+        write!(f, "{};{late}{}", self.seconds, if self.trace { "T" } else { "" })
+    }
+}
+
+/// The whole parameter.
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hold::For(seconds) => write!(f, "HOLDFOR={seconds}"),
+            Hold::Until(moment) => write!(f, "HOLDUNTIL={moment:.0}"),
+        }
     }
 }

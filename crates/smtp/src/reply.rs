@@ -393,6 +393,11 @@ pub fn mail_loop() -> Reply {
     reply(554, (4, 6), "Too many hops, this looks like a mail loop")
 }
 
+/// 555: the message is to be returned sooner than this server works (RFC 2852 section 3).
+pub fn too_short_a_time(least: u32) -> Reply {
+    reply(555, (5, 4), format!("Delivery takes {least} seconds at least"))
+}
+
 /// 555: a parameter of MAIL or RCPT that was not offered.
 pub fn unknown_parameter() -> Reply {
     reply(555, (5, 4), "MAIL or RCPT parameter not recognized or not implemented")

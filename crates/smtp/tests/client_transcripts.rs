@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use packetboat_message::Address;
 use packetboat_smtp::client::{Config, Envelope, Event, Protocol, TlsPolicy};
+use packetboat_smtp::envelope::{DeliverBy, Hold, Late, Notify, OriginalRecipient, Ret};
 use packetboat_smtp::{BodyKind, Client, Recipient, Sender};
 use packetboat_wire::sasl::Credentials;
 use packetboat_wire::transcript::{self, Owner, Script};
@@ -93,8 +94,23 @@ fn make(script: &Script) -> (Client, Letters) {
         Some("binary") => BodyKind::Binary,
         Some(other) => panic!("{other} is no kind"),
     };
+    sender.deliver_by = set("by").map(|by| {
+        let (seconds, rest) = by.split_once(';').unwrap();
+        let late = if rest.starts_with('R') { Late::Return } else { Late::Notify };
+        DeliverBy { seconds: seconds.parse().unwrap(), late, trace: rest.ends_with('T') }
+    });
+    sender.hold = set("hold-for").map(|seconds| Hold::For(seconds.parse().unwrap()));
+    sender.require_tls = set("require-tls").is_some();
     let to = set("to").unwrap_or("alice@example.org").split_whitespace();
-    let recipients = to.map(|to| Recipient::new(Address::parse(to).unwrap())).collect();
+    let mut recipients: Vec<_> = to.map(|to| Recipient::new(Address::parse(to).unwrap())).collect();
+    if set("notify").is_some() {
+        (sender.ret, sender.envid) = (Some(Ret::Headers), Some("QQ+314".into()));
+        for recipient in &mut recipients {
+            recipient.notify = Some(Notify { success: true, failure: false, delay: true });
+            recipient.original =
+                Some(OriginalRecipient { kind: "rfc822".into(), address: "e+x@example.org".into() });
+        }
+    }
     let body =
         set("body").unwrap_or(r"Hello\r\n").replace(r"\r", "\r").replace(r"\n", "\n").replace(r"\0", "\0");
     let letters = Letters {

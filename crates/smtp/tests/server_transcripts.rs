@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use packetboat_message::Domain;
 use packetboat_smtp::command::Strictness;
@@ -178,6 +178,9 @@ fn make(script: &Script) -> (Server, PostOffice) {
         .map(|name| Mechanism::parse(name).unwrap())
         .collect();
     config.dsn = set("dsn").is_some();
+    config.deliver_by = number("deliver-by").map(|least| least.try_into().unwrap());
+    config.future_release = number("future-release").map(Duration::from_secs);
+    config.require_tls = set("require-tls").is_some();
     config.verify = set("verify").is_some();
     config.expand = set("expand").is_some();
     config.timeouts.greeting_delay = Duration::from_secs(number("greeting-delay").unwrap_or(0));
@@ -194,6 +197,8 @@ fn make(script: &Script) -> (Server, PostOffice) {
         Some("busy") => Server::refusing(config, reply::too_many_connections()),
         Some(_) => Server::refusing(config, reply::no_service("No mail from you")),
     };
+    // The transcript begins a moment later.
+    server.set_clock(Instant::now(), "2026-12-24T18:00:00.1Z".parse().unwrap());
     if set("implicit-tls").is_some() {
         packetboat_wire::Session::tls_started(&mut server, TlsFacts::default());
     }

@@ -85,6 +85,12 @@ pub enum Extension {
     EightBitMime,
     /// CHUNKING and BINARYMIME (RFC 3030).
     BinaryMime,
+    /// DELIVERBY (RFC 2852), or not in so short a time.
+    DeliverBy,
+    /// FUTURERELEASE (RFC 4865), or not so late.
+    FutureRelease,
+    /// REQUIRETLS (RFC 8689).
+    RequireTls,
 }
 
 /// Which answer of the server is meant.

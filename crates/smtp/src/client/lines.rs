@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use packetboat_message::Address;
 
 use crate::command::xtext;
-use crate::envelope::{BodyKind, ForwardPath, Recipient, Ret, Sender, Submitter};
+use crate::envelope::{BodyKind, ForwardPath, Notify, Recipient, Ret, Sender, Submitter};
 
 use super::Capabilities;
 
@@ -25,9 +25,9 @@ pub(super) fn mail(sender: &Sender, server: &Capabilities) -> String {
 }
 
 /// `RCPT TO:<path> parameters`, with those the server offers.
-pub(super) fn rcpt(recipient: &Recipient, smtputf8: bool, server: &Capabilities) -> String {
+pub(super) fn rcpt(recipient: &Recipient, sender: &Sender, server: &Capabilities) -> String {
     let mut line = "RCPT TO:<".to_owned();
-    let _ = write_rcpt(&mut line, recipient, smtputf8, server);
+    let _ = write_rcpt(&mut line, recipient, sender, server);
     line
 }
 
@@ -71,24 +71,33 @@ fn write_mail(line: &mut String, sender: &Sender, server: &Capabilities) -> fmt:
             xtext::encode(line, envid)?;
         }
     }
+    if let Some(by) = sender.deliver_by.filter(|_| server.deliver_by) {
+        write!(line, " BY={by}")?;
+    }
+    if let Some(hold) = sender.hold.filter(|_| server.future_release.is_some()) {
+        write!(line, " {hold}")?;
+    }
+    if sender.require_tls && server.require_tls {
+        line.push_str(" REQUIRETLS");
+    }
     Ok(())
 }
 
 fn write_rcpt(
     line: &mut String,
     recipient: &Recipient,
-    smtputf8: bool,
+    sender: &Sender,
     server: &Capabilities,
 ) -> fmt::Result {
     match &recipient.path {
-        ForwardPath::Mailbox(address) => write_address(line, address, smtputf8)?,
+        ForwardPath::Mailbox(address) => write_address(line, address, sender.smtputf8)?,
         ForwardPath::Postmaster => line.push_str("Postmaster"),
     }
     line.push('>');
     if !server.dsn {
         return Ok(());
     }
-    if let Some(notify) = &recipient.notify {
+    if let Some(notify) = notify(recipient, sender, server) {
         write!(line, " NOTIFY={notify}")?;
     }
     if let Some(original) = &recipient.original {
@@ -98,6 +107,16 @@ fn write_rcpt(
         xtext::encode(line, &original.address)?;
     }
     Ok(())
+}
+
+/// A server that cannot see to the time of delivery is at least to say when it takes long (RFC 2852 section 4.1.4.2).
+fn notify(recipient: &Recipient, sender: &Sender, server: &Capabilities) -> Option<Notify> {
+    let blind = sender.deliver_by.is_some() && !server.deliver_by;
+    match recipient.notify {
+        None if blind => Some(Notify { success: false, failure: true, delay: true }),
+        Some(notify) if blind && notify != Notify::default() => Some(Notify { delay: true, ..notify }),
+        asked => asked,
+    }
 }
 
 /// The domain goes in A-labels unless the message is internationalised (RFC 6531 section 3.2).
@@ -112,11 +131,13 @@ fn write_address(line: &mut String, address: &Address, smtputf8: bool) -> fmt::R
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use jiff::Timestamp;
     use packetboat_wire::sasl::Mechanism;
 
+    use super::super::FutureRelease;
     use super::*;
     use crate::command::{self, Command, Offered, Strictness};
-    use crate::envelope::{Notify, OriginalRecipient};
+    use crate::envelope::{DeliverBy, Hold, Late, OriginalRecipient};
 
     fn everything() -> Capabilities {
         Capabilities {
@@ -124,6 +145,9 @@ mod tests {
             eight_bit_mime: true,
             binary_mime: true,
             dsn: true,
+            deliver_by: true,
+            future_release: Some(FutureRelease { longest: 1000, until: Timestamp::MAX }),
+            require_tls: true,
             mechanisms: vec![Mechanism::Plain],
             ..Capabilities::default()
         }
@@ -138,6 +162,9 @@ mod tests {
             submitter: Submitter::Mailbox(Address::parse("e=mc2@b.example").unwrap()),
             ret: Some(Ret::Headers),
             envid: Some("a b+c".into()),
+            deliver_by: Some(DeliverBy { seconds: -7, late: Late::Notify, trace: true }),
+            hold: Some(Hold::Until("2026-12-24T18:00:00Z".parse().unwrap())),
+            require_tls: true,
         }
     }
 
@@ -151,11 +178,12 @@ mod tests {
 
     #[test]
     fn what_a_client_writes_a_server_reads() {
-        let offered = Offered { auth: true, dsn: true };
+        let offered =
+            Offered { auth: true, dsn: true, deliver_by: true, future_release: true, require_tls: true };
         let line = mail(&full_sender(), &everything());
         let read = command::parse(line.as_bytes(), Strictness::Strict, &offered);
         assert_eq!(read, Ok(Command::Mail(full_sender())), "{line}");
-        let line = rcpt(&full_recipient(), true, &everything());
+        let line = rcpt(&full_recipient(), &full_sender(), &everything());
         let read = command::parse(line.as_bytes(), Strictness::Strict, &offered);
         let expected = Command::Rcpt { recipient: full_recipient(), needs_utf8: false };
         assert_eq!(read, Ok(expected), "{line}");
@@ -167,7 +195,24 @@ mod tests {
         let sender = Sender { smtputf8: false, ..full_sender() };
         assert_eq!(mail(&sender, &nothing), "MAIL FROM:<jos\u{e9}@xn--bcher-kva.example>");
         assert_eq!(mail(&Sender::default(), &everything()), "MAIL FROM:<>");
-        assert_eq!(rcpt(&full_recipient(), false, &nothing), "RCPT TO:<\"a b\"@c.example>");
+        assert_eq!(rcpt(&full_recipient(), &sender, &nothing), "RCPT TO:<\"a b\"@c.example>");
+    }
+
+    #[test]
+    fn a_server_that_does_not_see_to_the_time_is_asked_to_tell_of_delay() {
+        let plain = Recipient { notify: None, original: None, ..full_recipient() };
+        let notify = |success, failure| Some(Notify { success, failure, delay: false });
+        let server = Capabilities { dsn: true, ..Capabilities::default() };
+        for (notify, expected) in [
+            (None, " NOTIFY=FAILURE,DELAY"),
+            (notify(true, false), " NOTIFY=SUCCESS,DELAY"),
+            (notify(false, false), " NOTIFY=NEVER"),
+        ] {
+            let line = rcpt(&Recipient { notify, ..plain.clone() }, &full_sender(), &server);
+            assert!(line.ends_with(expected), "{line}");
+        }
+        assert_eq!(rcpt(&plain, &full_sender(), &everything()), "RCPT TO:<\"a b\"@c.example>");
+        assert_eq!(rcpt(&plain, &Sender::default(), &server), "RCPT TO:<\"a b\"@c.example>");
     }
 
     #[test]

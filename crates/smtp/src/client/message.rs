@@ -18,7 +18,6 @@ const WINDOW: usize = 50;
 #[derive(Debug)]
 pub(super) struct Message {
     envelope: Envelope,
-    smtputf8: bool,
     /// So many of the recipients are told to the server.
     recipients: usize,
     /// What is to be written next.
@@ -126,8 +125,8 @@ impl Client {
         envelope.sender.smtputf8 |= envelope.sender.path.as_ref().is_some_and(|path| path.needs_utf8())
             || envelope.recipients.iter().any(|recipient| needs_utf8(&recipient.path));
         let sender = &envelope.sender;
-        let obstacle = if sender.smtputf8 && !server.smtputf8 {
-            Some(Outcome::NotOffered(Extension::SmtpUtf8))
+        let obstacle = if let Some(extension) = server.missing(sender) {
+            Some(Outcome::NotOffered(extension))
         } else if sender.body == BodyKind::Binary && !(server.chunking && server.binary_mime) {
             Some(Outcome::NotOffered(Extension::BinaryMime))
         } else if sender.body == BodyKind::EightBit && !server.eight_bit_mime && !self.config.eight_bit_anyway
@@ -151,7 +150,6 @@ impl Client {
         }
         let chunked = sender.body == BodyKind::Binary || (self.config.chunking && server.chunking);
         self.state = State::Message(Box::new(Message {
-            smtputf8: sender.smtputf8,
             envelope,
             recipients,
             next: Next::Mail,
@@ -185,7 +183,7 @@ impl Client {
                 Next::Recipient(index) if index >= message.recipients => message.next = Next::Data,
                 Next::Recipient(index) => {
                     if let Some(recipient) = message.envelope.recipients.get(index) {
-                        self.command(&lines::rcpt(recipient, message.smtputf8, &self.capabilities));
+                        self.command(&lines::rcpt(recipient, &message.envelope.sender, &self.capabilities));
                         message.expected.push_back(Expected::Recipient(index));
                     }
                     message.next = Next::Recipient(index + 1);

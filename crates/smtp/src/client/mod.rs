@@ -25,7 +25,7 @@ use crate::reply;
 
 use message::Message;
 
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, FutureRelease};
 pub use config::{Config, Protocol, Timeouts, TlsPolicy};
 pub use event::{Envelope, Error, Event, Extension, Fault, NotReady, Outcome, Stage};
 

@@ -32,6 +32,12 @@ pub struct Offered {
     pub auth: bool,
     /// RET=, ENVID=, NOTIFY=, ORCPT= (RFC 3461).
     pub dsn: bool,
+    /// BY= (RFC 2852).
+    pub deliver_by: bool,
+    /// HOLDFOR= and HOLDUNTIL= (RFC 4865).
+    pub future_release: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
 }
 
 /// A command and its arguments.

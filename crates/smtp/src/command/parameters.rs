@@ -1,9 +1,12 @@
 //! The parameters of MAIL and RCPT (RFC 5321 section 4.1.2, `esmtp-param`).
 
+use jiff::Timestamp;
 use packetboat_message::Address;
 
 use super::{CommandError, Offered, xtext};
-use crate::envelope::{BodyKind, Notify, OriginalRecipient, Recipient, Ret, Sender, Submitter};
+use crate::envelope::{
+    BodyKind, DeliverBy, Hold, Late, Notify, OriginalRecipient, Recipient, Ret, Sender, Submitter,
+};
 
 /// Octets of an ENVID value at most (RFC 3461 section 4.4).
 const ENVID_MAX: usize = 100;
@@ -11,6 +14,10 @@ const ENVID_MAX: usize = 100;
 const ORCPT_MAX: usize = 500;
 /// Digits of a SIZE value at most (RFC 1870 section 3).
 const SIZE_DIGITS_MAX: usize = 20;
+/// Digits of the seconds of BY and HOLDFOR at most (RFC 2852 section 4, RFC 4865 section 3).
+const SECONDS_DIGITS_MAX: usize = 9;
+/// Octets of a HOLDUNTIL value at most: down to nanoseconds.
+const MOMENT_MAX: usize = 30;
 
 /// Puts the parameters of MAIL into `sender`.
 pub(super) fn of_mail(text: &str, offered: &Offered, sender: &mut Sender) -> Result<(), CommandError> {
@@ -38,6 +45,20 @@ pub(super) fn of_mail(text: &str, offered: &Offered, sender: &mut Sender) -> Res
             seen.once(5)?;
             let value = value.filter(|value| value.len() <= ENVID_MAX).ok_or(BAD)?;
             sender.envid = Some(xtext::decode(value).filter(|id| id.is_ascii()).ok_or(BAD)?);
+        } else if is("BY") && offered.deliver_by {
+            seen.once(6)?;
+            sender.deliver_by = Some(deliver_by(value.ok_or(BAD)?)?);
+        } else if is("HOLDFOR") && offered.future_release {
+            // "MUST reject a MAIL command containing more than one hold-param" (RFC 4865 section 4.2).
+            seen.once(7)?;
+            sender.hold = value.and_then(seconds).filter(|&n| n > 0).map(Hold::For);
+            sender.hold.ok_or(BAD)?;
+        } else if is("HOLDUNTIL") && offered.future_release {
+            seen.once(7)?;
+            sender.hold = Some(Hold::Until(value.and_then(moment).ok_or(BAD)?));
+        } else if is("REQUIRETLS") && offered.require_tls {
+            seen.once(8)?;
+            sender.require_tls = value.is_none().then_some(true).ok_or(BAD)?;
         } else {
             return Err(CommandError::UnknownParameter);
         }
@@ -70,7 +91,7 @@ const BAD: CommandError = CommandError::ParameterSyntax;
 /// Which parameters were there: each may come once (RFC 3461 section 4.5 says so for its own; the others make no
 /// sense twice).
 #[derive(Default)]
-struct Seen(u8);
+struct Seen(u16);
 
 impl Seen {
     fn once(&mut self, index: u8) -> Result<(), CommandError> {
@@ -148,13 +169,48 @@ fn original(value: &str) -> Result<OriginalRecipient, CommandError> {
     if is_atom { Ok(OriginalRecipient { kind: kind.to_owned(), address }) } else { Err(BAD) }
 }
 
+/// `by-time ";" by-mode [by-trace]` (RFC 2852 section 4).
+fn deliver_by(value: &str) -> Result<DeliverBy, CommandError> {
+    let (time, mode) = value.split_once(';').ok_or(BAD)?;
+    let (negative, digits) = match time.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, time.strip_prefix('+').unwrap_or(time)),
+    };
+    let magnitude = seconds(digits).and_then(|n| i32::try_from(n).ok()).ok_or(BAD)?;
+    let (late, trace) = match mode.to_ascii_uppercase().as_str() {
+        "N" => (Late::Notify, false),
+        "NT" => (Late::Notify, true),
+        "R" => (Late::Return, false),
+        "RT" => (Late::Return, true),
+        _ => return Err(BAD),
+    };
+    let seconds = if negative { -magnitude } else { magnitude };
+    // "In the case of a by-mode of "R", a zero or negative by-time is a syntax error".
+    if late == Late::Return && seconds <= 0 { Err(BAD) } else { Ok(DeliverBy { seconds, late, trace }) }
+}
+
+fn seconds(digits: &str) -> Option<u32> {
+    let right = digits.len() <= SECONDS_DIGITS_MAX && digits.bytes().all(|octet| octet.is_ascii_digit());
+    digits.parse().ok().filter(|_| right)
+}
+
+/// A date and time in UTC (RFC 3339 section 5.6, with `Z` alone as RFC 4865 section 3 has it).
+fn moment(value: &str) -> Option<Timestamp> {
+    let right = value.len() <= MOMENT_MAX
+        && value.ends_with(['Z', 'z'])
+        && value.bytes().all(|octet| octet.is_ascii_digit() || b"-:.TtZz".contains(&octet));
+    value.parse().ok().filter(|_| right)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const ALL: Offered = Offered { auth: true, dsn: true };
-    const PLAIN: Offered = Offered { auth: false, dsn: false };
+    const ALL: Offered =
+        Offered { auth: true, dsn: true, deliver_by: true, future_release: true, require_tls: true };
+    const PLAIN: Offered =
+        Offered { auth: false, dsn: false, deliver_by: false, future_release: false, require_tls: false };
 
     fn mail(text: &str, offered: &Offered) -> Result<Sender, CommandError> {
         let mut sender = Sender::default();
@@ -180,6 +236,69 @@ mod tests {
         assert_eq!(mail("AUTH=<>", &ALL).unwrap().submitter, Submitter::Unknown);
         assert_eq!(mail("SIZE=99999999999999999999", &ALL).unwrap().size, Some(u64::MAX));
         assert_eq!(mail("  ", &ALL), Ok(Sender::default()));
+        assert!(mail("requiretls", &ALL).unwrap().require_tls);
+    }
+
+    #[test]
+    fn times_of_delivery() {
+        for (text, seconds, late, trace) in [
+            ("BY=120;R", 120, Late::Return, false),
+            ("by=+120;rt", 120, Late::Return, true),
+            ("BY=0;N", 0, Late::Notify, false),
+            ("BY=-999999999;NT", -999_999_999, Late::Notify, true),
+        ] {
+            assert_eq!(
+                mail(text, &ALL).unwrap().deliver_by,
+                Some(DeliverBy { seconds, late, trace }),
+                "{text}"
+            );
+        }
+        let until = |text: &str| Some(Hold::Until(text.parse().unwrap()));
+        for (text, hold) in [
+            ("HOLDFOR=1", Some(Hold::For(1))),
+            ("holdfor=999999999", Some(Hold::For(999_999_999))),
+            ("HOLDUNTIL=2026-12-24T18:00:00Z", until("2026-12-24T18:00:00Z")),
+            ("HOLDUNTIL=2026-12-24t18:00:00.5z", until("2026-12-24T18:00:00.5Z")),
+        ] {
+            assert_eq!(mail(text, &ALL).unwrap().hold, hold, "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_times_of_delivery_are_refused() {
+        for text in [
+            "BY",
+            "BY=120",
+            "BY=;R",
+            "BY=-;N",
+            "BY=120;",
+            "BY=120;X",
+            "BY=120;TR",
+            "BY=0;R",
+            "BY=-1;R",
+            "BY=1000000000;N",
+            "BY=+-1;N",
+            "BY=1;N BY=1;N",
+            "HOLDFOR",
+            "HOLDFOR=0",
+            "HOLDFOR=-1",
+            "HOLDFOR=+1",
+            "HOLDFOR=1000000000",
+            "HOLDUNTIL=tomorrow",
+            "HOLDUNTIL=2026-12-24",
+            "HOLDUNTIL=2026-12-24T18:00:00",
+            "HOLDUNTIL=2026-12-24T18:00:00+01:00",
+            "HOLDUNTIL=2026-13-24T18:00:00Z",
+            "HOLDUNTIL=2026-12-24T18:00:00[UTC]Z",
+            "HOLDFOR=1 HOLDUNTIL=2026-12-24T18:00:00Z",
+            "REQUIRETLS=yes",
+            "REQUIRETLS REQUIRETLS",
+        ] {
+            assert_eq!(mail(text, &ALL), Err(BAD), "{text}");
+        }
+        for text in ["BY=1;N", "HOLDFOR=1", "HOLDUNTIL=2026-12-24T18:00:00Z", "REQUIRETLS"] {
+            assert_eq!(mail(text, &PLAIN), Err(CommandError::UnknownParameter), "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::Strictness::{Lenient, Strict};
 use super::*;
 use crate::envelope::{BodyKind, ForwardPath};
 
-const OFFERED: Offered = Offered { auth: true, dsn: true };
+const OFFERED: Offered =
+    Offered { auth: true, dsn: true, deliver_by: true, future_release: true, require_tls: true };
 
 fn both(line: &str) -> (Result<Command, CommandError>, Result<Command, CommandError>) {
     (parse(line.as_bytes(), Strict, &OFFERED), parse(line.as_bytes(), Lenient, &OFFERED))

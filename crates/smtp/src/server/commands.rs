@@ -1,9 +1,11 @@
 //! Commands, one line each.
 
+use std::time::Instant;
+
 use packetboat_wire::{LineEnding, LineError, Reply};
 
-use crate::command::{self, Command, CommandError, Strictness};
-use crate::envelope::{BodyKind, Recipient, Sender};
+use crate::command::{self, Command, CommandError, Offered, Strictness};
+use crate::envelope::{BodyKind, Hold, Late, Recipient, Sender};
 use crate::reply;
 
 use super::body::LineEnds;
@@ -21,7 +23,7 @@ const HELP: [&str; 3] = [
 ];
 
 impl Server {
-    pub(super) fn command(&mut self) -> Turn {
+    pub(super) fn command(&mut self, now: Instant) -> Turn {
         if self.flags.shut_down {
             self.say_last(&reply::shutting_down(), Closed::ShutDown);
             return Turn::Again;
@@ -58,9 +60,9 @@ impl Server {
             }
         };
         self.deadline = None;
-        match command::parse(&line, self.config.strictness, &self.config.offered()) {
+        match command::parse(&line, self.config.strictness, &self.offered()) {
             Ok(command) if self.flags.no_service => self.only_quit(&command),
-            Ok(command) => return self.execute(command),
+            Ok(command) => return self.execute(command, now),
             Err(CommandError::ForeignProtocol) => {
                 self.say_last(&reply::foreign_protocol(), Closed::Hostile);
             }
@@ -82,10 +84,10 @@ impl Server {
         }
     }
 
-    fn execute(&mut self, command: Command) -> Turn {
+    fn execute(&mut self, command: Command, now: Instant) -> Turn {
         match command {
-            Command::Hello(hello) => return self.hello_command(hello),
-            Command::Mail(sender) => return self.mail(sender),
+            Command::Hello(hello) => return self.hello_command(hello, now),
+            Command::Mail(sender) => return self.mail(sender, now),
             Command::Rcpt { recipient, needs_utf8 } => return self.rcpt(recipient, needs_utf8),
             Command::Data => return self.data_command(),
             Command::Bdat { size, last } => return self.bdat_command(size, last),
@@ -114,6 +116,20 @@ impl Server {
     /// Counts a command that leads to no message.
     pub(super) fn idle(&mut self) {
         self.counts.idle_commands += 1;
+    }
+
+    /// The parameters that are understood, on this connection as it is.
+    fn offered(&self) -> Offered {
+        let config = &self.config;
+        Offered {
+            auth: !config.auth.mechanisms.is_empty(),
+            dsn: config.dsn,
+            deliver_by: config.deliver_by.is_some(),
+            future_release: config.role == Role::Submission
+                && config.future_release.is_some()
+                && self.clock.is_some(),
+            require_tls: config.require_tls && self.tls.is_some(),
+        }
     }
 
     fn limit_reached(&self) -> Option<Reply> {
@@ -149,7 +165,7 @@ impl Server {
         }
     }
 
-    fn mail(&mut self, sender: Sender) -> Turn {
+    fn mail(&mut self, sender: Sender, now: Instant) -> Turn {
         let limits = &self.config.limits;
         if self.hello.is_none() || self.security_must_come_first().is_some() || self.transaction.is_some() {
             self.complain(&self.out_of_place("A transaction is open, finish it or say RSET"));
@@ -157,6 +173,8 @@ impl Server {
             self.say_last(&reply::too_many_messages(), Closed::Limit);
         } else if sender.size.is_some_and(|size| size > limits.message_size) {
             self.say_refusal(&reply::message_too_big(limits.message_size));
+        } else if let Some(reply) = self.times_refused(&sender, now) {
+            self.complain(&reply);
         } else {
             self.state = State::Asked(Question::Sender(Transaction {
                 body: sender.body,
@@ -170,6 +188,32 @@ impl Server {
             return Turn::Event(Event::Sender(sender));
         }
         Turn::Again
+    }
+
+    /// Why a message cannot be held for so long, or delivered in so short a time.
+    fn times_refused(&self, sender: &Sender, now: Instant) -> Option<Reply> {
+        let least = self.config.deliver_by.unwrap_or(0);
+        if let Some(by) = sender.deliver_by
+            && by.late == Late::Return
+            && u32::try_from(by.seconds).is_ok_and(|seconds| seconds < least)
+        {
+            return Some(reply::too_short_a_time(least));
+        }
+        let hold = sender.hold?;
+        let Some((longest, until)) = self.future_release(now) else {
+            return Some(reply::unknown_parameter());
+        };
+        let too_long = match hold {
+            Hold::For(seconds) => u64::from(seconds) > longest.as_secs(),
+            Hold::Until(moment) => moment > until,
+        };
+        if too_long {
+            return Some(reply::wrong_argument("The message cannot be held for so long"));
+        }
+        let (by, clock) = (sender.deliver_by?, self.clock(now)?);
+        // RFC 4865 section 5.2.2.
+        let never = hold.at(clock) > by.at(clock);
+        never.then(|| reply::wrong_argument("The message would be held until it is too late"))
     }
 
     fn rcpt(&mut self, recipient: Recipient, needs_utf8: bool) -> Turn {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use packetboat_wire::sasl::Mechanism;
 
-use crate::command::{Offered, Strictness};
+use crate::command::Strictness;
 
 /// Octets of a command line at most, its ending included. RFC 5321 section 4.5.3.1.4 asks for 512, and the parameters
 /// of RFC 1870, 3461, 4954, 6152 and 6531 for some 1,600 more.
@@ -55,6 +55,14 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Delivery status notifications are offered (RFC 3461).
     pub dsn: bool,
+    /// Delivery by a certain time is offered (RFC 2852): the least seconds that a message has to have which is to be
+    /// returned if it is late; zero if there is no such least.
+    pub deliver_by: Option<u32>,
+    /// Messages may be handed in for later, and so much later at most (RFC 4865). Only in submission, and with
+    /// [`Server::set_clock`](super::Server::set_clock).
+    pub future_release: Option<Duration>,
+    /// Under TLS, messages may be handed in that shall not travel without (RFC 8689).
+    pub require_tls: bool,
     /// VRFY is asked of the owner; otherwise the answer is always 252.
     pub verify: bool,
     /// EXPN is asked of the owner; otherwise it is 502.
@@ -117,15 +125,14 @@ impl Config {
             tls_required: false,
             auth: AuthConfig { mechanisms: Vec::new(), needs_tls: true, required: role == Role::Submission },
             dsn: false,
+            deliver_by: None,
+            future_release: None,
+            require_tls: false,
             verify: false,
             expand: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
-    }
-
-    pub(super) fn offered(&self) -> Offered {
-        Offered { auth: !self.auth.mechanisms.is_empty(), dsn: self.dsn }
     }
 }
 

@@ -38,7 +38,7 @@ impl Server {
         }
     }
 
-    pub(super) fn hello_command(&mut self, hello: Hello) -> Turn {
+    pub(super) fn hello_command(&mut self, hello: Hello, now: Instant) -> Turn {
         // "The 500 reply code is recommended" for HELO and EHLO in LMTP (RFC 2033 section 4.1).
         if (hello.verb == HelloVerb::Lhlo) != (self.config.role == Role::Lmtp) {
             self.complain(&reply::unknown_command());
@@ -50,13 +50,13 @@ impl Server {
         self.idle();
         let reply = match hello.verb {
             HelloVerb::Helo => reply::hello([self.config.hostname.as_str()]),
-            HelloVerb::Ehlo | HelloVerb::Lhlo => self.offers(&hello.name),
+            HelloVerb::Ehlo | HelloVerb::Lhlo => self.offers(&hello.name, now),
         };
         self.say(&reply);
         Turn::Event(Event::Hello(hello))
     }
 
-    fn offers(&self, client: &str) -> Reply {
+    fn offers(&self, client: &str, now: Instant) -> Reply {
         let config = &self.config;
         let mut lines: Vec<Cow<'_, str>> = Vec::with_capacity(16);
         lines.push(match client {
@@ -78,6 +78,17 @@ impl Server {
         }
         if config.dsn {
             lines.push("DSN".into());
+        }
+        match config.deliver_by {
+            None => {}
+            Some(0) => lines.push("DELIVERBY".into()),
+            Some(least) => lines.push(format!("DELIVERBY {least}").into()),
+        }
+        if let Some((longest, until)) = self.future_release(now) {
+            lines.push(format!("FUTURERELEASE {} {until:.0}", longest.as_secs()).into());
+        }
+        if config.require_tls && self.tls.is_some() {
+            lines.push("REQUIRETLS".into());
         }
         if config.verify {
             lines.push("VRFY".into());

@@ -17,9 +17,10 @@ mod greeting;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use packetboat_wire::sasl::ScramKeys;
 use packetboat_wire::{Input, Reply, ReplyClass, ReplyStyle, Session, Step, TlsFacts};
 
@@ -49,6 +50,8 @@ pub struct Server {
     transaction: Option<Transaction>,
     hello: Option<HelloVerb>,
     tls: Option<Box<TlsFacts>>,
+    /// What the wall clock showed once.
+    clock: Option<Box<(Instant, Timestamp)>>,
     /// To be told before anything else happens.
     aborted: Option<Abort>,
     closed: Option<Closed>,
@@ -150,6 +153,7 @@ impl Server {
             transaction: None,
             hello: None,
             tls: None,
+            clock: None,
             aborted: None,
             closed: None,
             last_words: None,
@@ -163,6 +167,12 @@ impl Server {
     /// says QUIT (RFC 5321 section 3.1).
     pub fn refusing(config: Arc<Config>, reply: Reply) -> Server {
         Server { state: State::Greeting(Some(reply)), ..Server::new(config) }
+    }
+
+    /// Tells what the wall clock shows `at` that time. Without it nobody is told until when a message could be held,
+    /// and so none can be (RFC 4865 section 3).
+    pub fn set_clock(&mut self, at: Instant, shows: Timestamp) {
+        self.clock = Some(Box::new((at, shows)));
     }
 
     /// Yes to the open question, with the usual reply. For LMTP and [`Event::BodyEnd`], yes for the next recipient.
@@ -237,6 +247,20 @@ impl Server {
     /// What this session was told about itself.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What the wall clock shows.
+    fn clock(&self, now: Instant) -> Option<Timestamp> {
+        let (at, shows) = self.clock.as_deref()?;
+        let since = SignedDuration::try_from(now.saturating_duration_since(*at)).ok()?;
+        shows.checked_add(since).ok()
+    }
+
+    /// How long a message may be held, and by that until when.
+    fn future_release(&self, now: Instant) -> Option<(Duration, Timestamp)> {
+        let longest = self.config.future_release.filter(|_| self.config.role == Role::Submission)?;
+        let until = self.clock(now)?.checked_add(SignedDuration::try_from(longest).ok()?).ok()?;
+        Some((longest, until))
     }
 
     fn answer(&mut self, reply: Option<Reply>) {
@@ -369,7 +393,7 @@ impl Server {
         }
         match &self.state {
             State::Greeting(_) => self.greet(now),
-            State::Command => self.command(),
+            State::Command => self.command(now),
             State::Data(_) => self.data(now),
             State::Chunk(_) => self.chunk(now),
             State::Auth(_) => self.auth(),
@@ -402,7 +426,7 @@ impl Server {
         None
     }
 
-    fn timeout(&self) -> std::time::Duration {
+    fn timeout(&self) -> Duration {
         match &self.state {
             State::Greeting(_) => self.config.timeouts.greeting_delay,
             State::Data(data) if data.ends_badly() => DEFECT_TIMEOUT,
