@@ -8,6 +8,7 @@ mod base64_lines;
 pub mod card;
 pub mod compose;
 pub mod date;
+pub mod dsn;
 mod encode;
 pub mod envelope;
 pub mod fields;
