@@ -39,6 +39,17 @@ const CLIENTS: &[Need] = &[
     Need::Program("telnet", "telnet"),
     Need::Program("nc", "netcat-openbsd"),
     Need::Program("strace", "strace"),
+    Need::Program("ip", "iproute2"), // the networks of the tests' own hosts
+];
+
+/// Servers of others that the tests talk with, by the tree they are unpacked into: installed, each would start itself, and
+/// they conflict.
+const NEIGHBOURS: &[(&str, &[&str])] = &[
+    // Its IMAP server's answers are compared with ours: one process for a connection, without the services around it.
+    ("dovecot", &["dovecot-core", "dovecot-imapd"]),
+    ("postfix", &["postfix"]),
+    ("exim", &["exim4-daemon-light"]),
+    ("dnsmasq", &["dnsmasq-base"]),
 ];
 
 impl Need {
@@ -68,13 +79,10 @@ pub(crate) fn clients() -> Result {
     meet(CLIENTS)?;
     let smtp_source = smtp_source()?;
     let imapclient = imapclient()?;
-    let dovecot = dovecot()?;
-    println!(
-        "clients: all there; {}, {} and {}",
-        smtp_source.display(),
-        imapclient.display(),
-        dovecot.display()
-    );
+    println!("clients: all there; {} and {}", smtp_source.display(), imapclient.display());
+    for (name, packages) in NEIGHBOURS {
+        println!("neighbours: {}", debian::unpack(name, packages)?.display());
+    }
     Ok(())
 }
 
@@ -112,12 +120,6 @@ fn smtp_source() -> Result<PathBuf> {
         fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
     }
     Ok(place)
-}
-
-/// Dovecot's IMAP server, whose answers are compared with ours. It is only unpacked: a test starts it as itself, one
-/// process for a connection, without any of the services around it.
-fn dovecot() -> Result<PathBuf> {
-    debian::unpack("dovecot", &["dovecot-core", "dovecot-imapd"])
 }
 
 /// A Python that has IMAPClient, in an environment of its own.
