@@ -1,6 +1,10 @@
 //! The name of one accepted message.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
 
 /// Names a message from intake on: in the reply, the Received field and the log. Time-ordered, made by the caller
 /// from the time and handed-in randomness, shown as 20 characters without vowels that could be misread.
@@ -29,6 +33,37 @@ impl fmt::Display for MessageTag {
     }
 }
 
+/// A text is no message's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a message's name has 20 characters")]
+pub struct InvalidTag;
+
+impl FromStr for MessageTag {
+    type Err = InvalidTag;
+
+    fn from_str(text: &str) -> Result<MessageTag, InvalidTag> {
+        if text.len() != (BITS / 5) as usize {
+            return Err(InvalidTag);
+        }
+        text.bytes().try_fold(MessageTag(0), |tag, octet| {
+            let digit = ALPHABET.iter().position(|letter| *letter == octet.to_ascii_lowercase());
+            Ok(MessageTag(tag.0 << 5 | digit.ok_or(InvalidTag)? as u128))
+        })
+    }
+}
+
+impl Serialize for MessageTag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageTag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MessageTag, D::Error> {
+        std::borrow::Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Debug for MessageTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -38,6 +73,16 @@ impl fmt::Debug for MessageTag {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_reads_back() {
+        let tag = MessageTag::new(1_700_000_000_000, 0x000f_1234_5678_9abc);
+        assert_eq!(tag.to_string().parse(), Ok(tag));
+        assert_eq!(tag.to_string().to_uppercase().parse(), Ok(tag));
+        for text in ["", "0", "0000000000000000000u", "000000000000000000000", "äääääääääää"] {
+            assert_eq!(text.parse::<MessageTag>(), Err(InvalidTag), "{text}");
+        }
+    }
 
     #[test]
     fn tags_sort_by_time_and_keep_their_length() {

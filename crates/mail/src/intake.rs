@@ -18,6 +18,7 @@ use packetboat_store::{
 };
 
 use crate::office::unreadable;
+use crate::queue::{Asked, RcptAsked};
 use crate::{Addressee, Destination, MessageTag, Origin, PostOffice, Refusal, Role, route};
 
 /// Recipients for whom a card is written with the message; for more of them, the card is made when it is asked for. A
@@ -32,7 +33,7 @@ pub struct Intake {
     sender: Option<Address>,
     tag: MessageTag,
     began: Zoned,
-    declared: u64,
+    asked: Asked,
     recipients: Vec<Recipient>,
     body: Option<NewBody>,
     octets: u64,
@@ -47,6 +48,8 @@ pub struct Recipient {
     pub address: Address,
     /// Whose mailbox it leads to.
     pub account: AccountId,
+    /// What the sender asked for it.
+    pub asked: RcptAsked,
     mailbox: MailboxId,
     quota: Quota,
 }
@@ -65,16 +68,16 @@ pub struct Accepted {
 pub type Outcome = Result<(), Refusal>;
 
 impl PostOffice {
-    /// A sender is named. `declared` is the size the peer announced, 0 if it did not. `random` names the message.
+    /// A sender is named, with what is asked for the message. `random` names the message.
     pub fn begin(
         &self,
         origin: Origin,
         sender: Option<Address>,
-        declared: u64,
+        asked: Asked,
         now: Zoned,
         random: u64,
     ) -> Result<Intake, Refusal> {
-        if declared > self.shared.limits.message_octets {
+        if asked.declared > self.shared.limits.message_octets {
             return Err(Refusal::TooLarge(self.shared.limits.message_octets));
         }
         if let (Role::Submission(identity), Some(address)) = (&origin.role, &sender)
@@ -88,7 +91,7 @@ impl PostOffice {
             sender,
             tag: MessageTag::new(u64::try_from(now.timestamp().as_millisecond()).unwrap_or(0), random),
             began: now,
-            declared,
+            asked,
             recipients: Vec::new(),
             body: None,
             octets: 0,
@@ -104,8 +107,8 @@ impl Intake {
         self.tag
     }
 
-    /// A recipient is named.
-    pub async fn recipient(&mut self, to: Addressee) -> Result<(), Refusal> {
+    /// A recipient is named, with what is asked for it.
+    pub async fn recipient(&mut self, to: Addressee, asked: RcptAsked) -> Result<(), Refusal> {
         let account = match route(&self.office.shared.directory, &to)? {
             Destination::Local(account) => account,
             Destination::UnknownUser => return Err(Refusal::UnknownUser),
@@ -121,17 +124,17 @@ impl Intake {
             Addressee::Postmaster => account.login.clone(),
         };
         let mailbox = self.office.inbox(account.id).await?;
-        let recipient = Recipient { address, account: account.id, mailbox, quota: account.quota };
+        let recipient = Recipient { address, account: account.id, asked, mailbox, quota: account.quota };
         // What is announced does not count what we put before it.
-        let ours = if self.declared > 0 { self.prefix(&recipient).len() as u64 } else { 0 };
-        self.check_room(&recipient, self.declared + ours).await?;
+        let ours = if self.asked.declared > 0 { self.prefix(&recipient).len() as u64 } else { 0 };
+        self.check_room(&recipient, self.asked.declared + ours).await?;
         self.recipients.push(recipient);
         Ok(())
     }
 
     /// The body begins.
     pub fn open_body(&mut self) {
-        let hint = (self.declared > 0).then_some(self.declared);
+        let hint = (self.asked.declared > 0).then_some(self.asked.declared);
         self.body = Some(self.office.shared.store.new_body(hint));
     }
 

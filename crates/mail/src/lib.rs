@@ -10,10 +10,12 @@ mod intake;
 pub mod mailbox;
 mod maildrop;
 mod office;
+pub mod outbound;
+pub mod queue;
 mod refusal;
 mod route;
 
-pub use id::MessageTag;
+pub use id::{InvalidTag, MessageTag};
 pub use intake::{Accepted, Intake, Outcome, Recipient};
 pub use maildrop::{Maildrop, MaildropError, Reading, UniqueId};
 pub use office::{Identity, Limits, Origin, PostOffice, Role};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::Zoned;
 use packetboat_account::{Directory, DirectoryOptions, NewAccount, Quota};
+use packetboat_mail::queue::{Asked, RcptAsked};
 use packetboat_mail::{
     Accepted, Addressee, Identity, Intake, Limits, Maildrop, MaildropError, Origin, PostOffice, Refusal, Role,
 };
@@ -62,13 +63,15 @@ fn now() -> Zoned {
 
 impl Town {
     fn begin(&self, role: Role) -> Intake {
-        self.office.begin(origin(role), Some(address("carol@elsewhere.test")), 0, now(), 7).unwrap()
+        self.office
+            .begin(origin(role), Some(address("carol@elsewhere.test")), Asked::sized(0), now(), 7)
+            .unwrap()
     }
 
     async fn deliver(&self, role: Role, recipients: &[&str], text: &str) -> Result<Accepted, Refusal> {
         let mut intake = self.begin(role);
         for recipient in recipients {
-            intake.recipient(to(recipient)).await.unwrap();
+            intake.recipient(to(recipient), RcptAsked::default()).await.unwrap();
         }
         intake.open_body();
         intake.write(Bytes::copy_from_slice(text.as_bytes())).await?;
@@ -135,13 +138,16 @@ async fn who_is_not_here_is_told_so_by_meaning() {
         (Role::Lmtp, "dave@elsewhere.test", Refusal::RelayDenied("dave@elsewhere.test".into())),
     ] {
         let mut intake = town.begin(role);
-        assert_eq!(intake.recipient(to(recipient)).await, Err(refusal));
+        assert_eq!(intake.recipient(to(recipient), RcptAsked::default()).await, Err(refusal));
     }
-    let mut intake =
-        town.office.begin(origin(submission()), Some(address("info@example.org")), 0, now(), 7).unwrap();
+    let mut intake = town
+        .office
+        .begin(origin(submission()), Some(address("info@example.org")), Asked::sized(0), now(), 7)
+        .unwrap();
     let refusal = Refusal::NoRoute("dave@elsewhere.test".into());
-    assert_eq!(intake.recipient(to("dave@elsewhere.test")).await, Err(refusal));
-    let foreign = town.office.begin(origin(submission()), Some(address("bob@example.org")), 0, now(), 7);
+    assert_eq!(intake.recipient(to("dave@elsewhere.test"), RcptAsked::default()).await, Err(refusal));
+    let foreign =
+        town.office.begin(origin(submission()), Some(address("bob@example.org")), Asked::sized(0), now(), 7);
     assert_eq!(foreign.unwrap_err(), Refusal::NotYourAddress("bob@example.org".into()));
 }
 
@@ -150,7 +156,7 @@ async fn postmaster_is_always_somebody() {
     let town = town().await;
     for addressee in [Addressee::Postmaster, to("PostMaster@example.org")] {
         let mut intake = town.begin(Role::Exchange);
-        assert_eq!(intake.recipient(addressee).await, Ok(()));
+        assert_eq!(intake.recipient(addressee, RcptAsked::default()).await, Ok(()));
     }
 }
 
@@ -165,7 +171,11 @@ async fn one_reply_for_all_takes_the_message_from_nobody() {
         assert_eq!(town.drop_of(town.alice).await.len(), 1);
         assert_eq!(town.drop_of(town.bob).await.len(), 1);
         let mut next = town.begin(Role::Exchange);
-        assert_eq!(next.recipient(to("bob@example.org")).await, Err(Refusal::OverQuota), "only once");
+        assert_eq!(
+            next.recipient(to("bob@example.org"), RcptAsked::default()).await,
+            Err(Refusal::OverQuota),
+            "only once"
+        );
     }
     let nobody = town.deliver(Role::Exchange, &["bob@example.org", "bob+shop@example.org"], &large).await;
     assert_eq!(nobody.unwrap_err(), Refusal::OverQuota);
@@ -174,11 +184,14 @@ async fn one_reply_for_all_takes_the_message_from_nobody() {
 #[tokio::test]
 async fn sizes_and_quotas_hold_when_announced_and_when_not() {
     let town = town().await;
-    let begin = |declared| town.office.begin(origin(Role::Exchange), None, declared, now(), 7);
+    let begin = |declared| town.office.begin(origin(Role::Exchange), None, Asked::sized(declared), now(), 7);
     assert_eq!(begin(10_001).unwrap_err(), Refusal::TooLarge(10_000));
     let mut announced = begin(2001).unwrap();
-    assert_eq!(announced.recipient(to("bob@example.org")).await, Err(Refusal::OverQuota));
-    assert_eq!(announced.recipient(to("alice@example.org")).await, Ok(()));
+    assert_eq!(
+        announced.recipient(to("bob@example.org"), RcptAsked::default()).await,
+        Err(Refusal::OverQuota)
+    );
+    assert_eq!(announced.recipient(to("alice@example.org"), RcptAsked::default()).await, Ok(()));
 
     let large = format!("{LETTER}{}\r\n", "x".repeat(3000));
     let refused = town.deliver(Role::Exchange, &["bob@example.org"], &large).await;
@@ -208,9 +221,11 @@ async fn submission_adds_what_a_message_must_have_and_a_body_never_becomes_heade
     let town = town().await;
     let alice = || Role::Submission(Identity { account: town.alice, login: "alice@example.org".into() });
     let submit = async |text: &str| {
-        let mut intake =
-            town.office.begin(origin(alice()), Some(address("alice@example.org")), 0, now(), 7).unwrap();
-        intake.recipient(to("alice@example.org")).await.unwrap();
+        let mut intake = town
+            .office
+            .begin(origin(alice()), Some(address("alice@example.org")), Asked::sized(0), now(), 7)
+            .unwrap();
+        intake.recipient(to("alice@example.org"), RcptAsked::default()).await.unwrap();
         intake.open_body();
         intake.write(Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
         intake.commit().await.unwrap().tag
@@ -277,8 +292,9 @@ async fn only_internationalised_mail_has_a_surrogate() {
     let letter = "From: Zoë <zoë@elsewhere.test>\r\nSubject: Grüße\r\n\r\nschön\r\n";
     let mut origin = origin(Role::Exchange);
     origin.with.utf8 = true;
-    let mut intake = town.office.begin(origin, Some(address("zoë@elsewhere.test")), 0, now(), 8).unwrap();
-    intake.recipient(to("alice@example.org")).await.unwrap();
+    let mut intake =
+        town.office.begin(origin, Some(address("zoë@elsewhere.test")), Asked::sized(0), now(), 8).unwrap();
+    intake.recipient(to("alice@example.org"), RcptAsked::default()).await.unwrap();
     intake.open_body();
     intake.write(Bytes::from(letter)).await.unwrap();
     intake.commit().await.unwrap();
@@ -309,9 +325,10 @@ async fn at_once(town: &Town, count: usize, declared: u64, recipients: &[&str]) 
     let mut intakes = Vec::new();
     for _ in 0..count {
         let sender = Some(address("carol@elsewhere.test"));
-        let mut intake = town.office.begin(origin(Role::Exchange), sender, declared, now(), 7).unwrap();
+        let mut intake =
+            town.office.begin(origin(Role::Exchange), sender, Asked::sized(declared), now(), 7).unwrap();
         for recipient in recipients {
-            intake.recipient(to(recipient)).await.unwrap();
+            intake.recipient(to(recipient), RcptAsked::default()).await.unwrap();
         }
         intake.open_body();
         let text = format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(700));
@@ -350,7 +367,7 @@ async fn a_promise_made_at_rcpt_overruns_a_quota_by_one_message_at_most() {
     // What did not fit at that moment comes again, and hears at RCPT that bob is full.
     assert!((2..=3).contains(&accepted), "{accepted} {refusals:?}");
     assert!(refusals.iter().all(|refusal| *refusal == Refusal::RecipientsChanged), "{refusals:?}");
-    let again = town.begin(Role::Exchange).recipient(to("bob@example.org")).await;
+    let again = town.begin(Role::Exchange).recipient(to("bob@example.org"), RcptAsked::default()).await;
     assert!(matches!(again, Ok(()) | Err(Refusal::OverQuota)), "{again:?}");
     let used = town.store.account(town.bob).await.unwrap().unwrap().used_octets;
     assert!(used <= 2000 + 1000, "{used}");

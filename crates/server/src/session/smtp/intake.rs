@@ -1,11 +1,12 @@
 //! Messages on their way in.
 
 use bytes::Bytes;
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
+use packetboat_mail::queue::{Asked, BodyKind, DeliverBy, Notify, RcptAsked, Ret};
 use packetboat_mail::{Addressee, Intake, Origin, Outcome, Refusal, Role as MailRole};
 use packetboat_message::trace::{Protocol, With};
 use packetboat_smtp::command::HelloVerb;
-use packetboat_smtp::envelope::{ForwardPath, Recipient, Sender};
+use packetboat_smtp::envelope::{self, ForwardPath, Recipient, Sender};
 use packetboat_smtp::reply;
 use packetboat_smtp::server::{Role, Server};
 use packetboat_wire::Reply;
@@ -60,7 +61,9 @@ impl Smtp {
         let origin = self.origin(session, sender.smtputf8);
         let shown = sender.path.as_ref().map(ToString::to_string).unwrap_or_default();
         let number = u64::from_ne_bytes(random());
-        match self.counter.office.begin(origin, sender.path, sender.size.unwrap_or(0), Zoned::now(), number) {
+        let now = Zoned::now();
+        let asked = asked_of(&sender, now.timestamp());
+        match self.counter.office.begin(origin, sender.path, asked, now, number) {
             Ok(intake) => {
                 self.message = Some(Box::new(Message {
                     intake,
@@ -79,13 +82,14 @@ impl Smtp {
         }
     }
 
-    pub(super) async fn recipient(&mut self, session: &mut Server, recipient: Recipient) {
+    pub(super) async fn recipient(&mut self, session: &mut Server, mut recipient: Recipient) {
+        let asked = asked_for(&mut recipient);
         let to = match recipient.path {
             ForwardPath::Mailbox(address) => Addressee::Mailbox(address),
             ForwardPath::Postmaster => Addressee::Postmaster,
         };
         let Some(message) = &mut self.message else { return session.refuse(reply::local_error()) };
-        match message.intake.recipient(to.clone()).await {
+        match message.intake.recipient(to.clone(), asked).await {
             Ok(()) => {
                 message.recipients += 1;
                 session.accept();
@@ -187,6 +191,42 @@ impl Smtp {
         let reason = refusal.to_string();
         tracing::info!(connection, %peer, sender, recipient, reason, "refused");
     }
+}
+
+/// What the client asks for a message.
+fn asked_of(sender: &Sender, now: Timestamp) -> Asked {
+    Asked {
+        declared: sender.size.unwrap_or(0),
+        body: match sender.body {
+            envelope::BodyKind::SevenBit => BodyKind::SevenBit,
+            envelope::BodyKind::EightBit => BodyKind::EightBit,
+            envelope::BodyKind::Binary => BodyKind::Binary,
+        },
+        smtputf8: sender.smtputf8,
+        ret: sender.ret.map(|ret| match ret {
+            envelope::Ret::Full => Ret::Full,
+            envelope::Ret::Headers => Ret::Headers,
+        }),
+        envid: sender.envid.clone(),
+        require_tls: sender.require_tls,
+        by: sender.deliver_by.map(|by| DeliverBy {
+            at: by.at(now).as_microsecond(),
+            notify_only: by.late == envelope::Late::Notify,
+            trace: by.trace,
+        }),
+        hold_until: sender.hold.map(|hold| hold.at(now).as_microsecond()),
+    }
+}
+
+/// What the client asks for a recipient.
+fn asked_for(recipient: &mut Recipient) -> RcptAsked {
+    let notify = recipient.notify.map(|asked| Notify {
+        success: asked.success,
+        failure: asked.failure,
+        delay: asked.delay,
+    });
+    let original = recipient.original.take().map(|original| (original.kind, original.address));
+    RcptAsked { notify, original }
 }
 
 /// What the client is told.

@@ -1,0 +1,8 @@
+//! Mail on its way to other servers: what is known of it, when it is tried, and who hears of it.
+
+mod envelope;
+
+pub use envelope::{
+    Asked, Attempt, BodyKind, DeliverBy, Envelope, Notify, Rcpt, RcptAsked, Ret, Stage, TlsSeen, Unreadable,
+    Verdict, Verified,
+};
