@@ -14,6 +14,7 @@ pub mod outbound;
 pub mod queue;
 mod refusal;
 mod route;
+pub mod secure;
 
 pub use id::{InvalidTag, MessageTag};
 pub use intake::{Accepted, Intake, Outcome, Recipient};
