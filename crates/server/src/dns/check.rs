@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::records::{self, Record, SERVICES};
-use super::{Addresses, Lookup, LookupError, Mx};
+use super::{Answer, Found, Lookup, LookupError, Mx};
 
 /// Addresses of one name, and MX records of one domain, that are looked at; more are no mail server's.
 const LOOK_AT_MAX: usize = 16;
@@ -102,11 +102,11 @@ impl<L: Lookup> Checker<'_, L> {
     }
 
     /// What was answered; `None`, with a finding, when the resolver could not find out.
-    fn answer<T>(&mut self, about: &str, answer: Result<T, LookupError>) -> Result<Option<T>, Unreachable> {
+    fn answer<T>(&mut self, about: &str, answer: Found<T>) -> Result<Option<T>, Unreachable> {
         match answer {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(answer) => Ok(Some(answer.data)),
             Err(LookupError::Unreachable(why)) => Err(Unreachable(why)),
-            Err(LookupError::Failed(why)) => {
+            Err(why) => {
                 self.tell(Level::Notice, about, format!("could not be looked up ({why})"), None);
                 Ok(None)
             }
@@ -116,7 +116,7 @@ impl<L: Lookup> Checker<'_, L> {
     async fn host(&mut self) -> Result<(), Unreachable> {
         let hostname = self.hostname;
         let answer = self.lookup.addresses(hostname).await;
-        let Some(Addresses { mut addresses, .. }) = self.answer(hostname, answer)? else { return Ok(()) };
+        let Some(mut addresses) = self.answer(hostname, answer)? else { return Ok(()) };
         addresses.truncate(LOOK_AT_MAX);
         if addresses.is_empty() {
             let publish = Some(records::address(hostname));
@@ -164,13 +164,14 @@ impl<L: Lookup> Checker<'_, L> {
             let host = same(exchange, self.hostname);
             here |= host;
             let answer = self.lookup.addresses(exchange).await;
+            let alias = matches!(&answer, Ok(Answer { alias: Some(_), .. }));
             let Some(target) = self.answer(exchange, answer)? else { continue };
-            here |= target.addresses.iter().any(|it| self.own.contains(it));
+            here |= target.iter().any(|it| self.own.contains(it));
             // That the host itself has no address is said already.
-            if target.addresses.is_empty() && !host {
+            if target.is_empty() && !host {
                 let text = format!("its MX record names {exchange}, which has no address");
                 self.tell(Level::Wrong, domain, text, None);
-            } else if target.alias {
+            } else if alias {
                 // RFC 5321, section 5.1, and RFC 2181, section 10.3.
                 let text =
                     format!("its MX record names {exchange}, which is an alias (CNAME) and must not be one");
@@ -190,7 +191,7 @@ impl<L: Lookup> Checker<'_, L> {
     async fn no_mx(&mut self, domain: &str, publish: Option<Record>) -> Result<(), Unreachable> {
         let answer = self.lookup.addresses(domain).await;
         let Some(target) = self.answer(domain, answer)? else { return Ok(()) };
-        if target.addresses.iter().any(|it| self.own.contains(it)) {
+        if target.iter().any(|it| self.own.contains(it)) {
             let text = "has no MX record; mail comes here because its address is this server's";
             self.tell(Level::Notice, domain, text, publish);
         } else {

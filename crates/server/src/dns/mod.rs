@@ -2,6 +2,7 @@
 //!
 //! Whatever judges by DNS is handed a [`Lookup`], so a table answers in tests.
 
+mod ad;
 mod check;
 mod records;
 mod resolver;
@@ -12,24 +13,46 @@ use std::future::Future;
 use std::net::IpAddr;
 
 pub use check::{Finding, Findings, Level, check};
+pub use packetboat_mail::secure::{Security, Tlsa};
 pub use records::{Record, records};
-pub use resolver::Resolver;
+pub use resolver::{Dnssec, Resolver, ResolverOptions};
+
+/// Records of one answer that are looked at. Who publishes more wants something else than mail.
+pub const RECORDS_MAX: usize = 128;
 
 /// Asks the DNS.
 ///
 /// Names are in A-labels and without the dot at the end, in questions and in answers; answers are in lower case, and the
-/// root is the empty name. Nothing there, or no such name, is an empty answer and no error.
-pub trait Lookup {
+/// root is the empty name. Nothing there, or no such name, is an empty answer and no error. Aliases (CNAME) are followed.
+pub trait Lookup: Send + Sync {
     /// The MX records of a domain, in no order.
-    fn mx(&self, name: &str) -> impl Future<Output = Result<Vec<Mx>, LookupError>> + Send;
+    fn mx(&self, name: &str) -> impl Future<Output = Found<Vec<Mx>>> + Send;
     /// The A and AAAA records of a name.
-    fn addresses(&self, name: &str) -> impl Future<Output = Result<Addresses, LookupError>> + Send;
+    fn addresses(&self, name: &str) -> impl Future<Output = Found<Vec<IpAddr>>> + Send;
     /// The names that an address says it has.
-    fn ptr(&self, address: IpAddr) -> impl Future<Output = Result<Vec<String>, LookupError>> + Send;
+    fn ptr(&self, address: IpAddr) -> impl Future<Output = Found<Vec<String>>> + Send;
     /// The TXT records of a name, the strings of each put together (RFC 7208, section 3.3).
-    fn txt(&self, name: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, LookupError>> + Send;
+    fn txt(&self, name: &str) -> impl Future<Output = Found<Vec<Vec<u8>>>> + Send;
     /// The SRV records of a name, in no order.
-    fn srv(&self, name: &str) -> impl Future<Output = Result<Vec<Srv>, LookupError>> + Send;
+    fn srv(&self, name: &str) -> impl Future<Output = Found<Vec<Srv>>> + Send;
+    /// The TLSA records of a name, such as `_25._tcp.mail.example.org`, in no order.
+    fn tlsa(&self, name: &str) -> impl Future<Output = Found<Vec<Tlsa>>> + Send;
+    /// What a name itself is an alias of (CNAME), not what that leads to.
+    fn alias(&self, name: &str) -> impl Future<Output = Found<Option<String>>> + Send;
+}
+
+/// What came of a question.
+pub type Found<T> = Result<Answer<T>, LookupError>;
+
+/// What the DNS says, and whether it can be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// What it says. [`RECORDS_MAX`] records at most.
+    pub data: T,
+    /// Where the question led, if the name asked for is an alias (CNAME).
+    pub alias: Option<String>,
+    /// Whether it is signed, with every alias on the way.
+    pub security: Security,
 }
 
 /// An MX record.
@@ -39,15 +62,6 @@ pub struct Mx {
     pub preference: u16,
     /// Who takes the mail. Empty: nobody does (RFC 7505).
     pub exchange: String,
-}
-
-/// The addresses of a name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Addresses {
-    /// IPv4 and IPv6.
-    pub addresses: Vec<IpAddr>,
-    /// Whether the name is an alias of another one (CNAME).
-    pub alias: bool,
 }
 
 /// An SRV record.
@@ -68,4 +82,8 @@ pub enum LookupError {
     /// The resolver answered that it does not know, or the question could not be put.
     #[error("{0}")]
     Failed(String),
+    /// There is an answer, but its signatures are wrong or missing, or could not be checked (RFC 4035, section 4.3, bogus
+    /// and indeterminate). It may be forged, so nothing of it is told.
+    #[error("the answer about {0} is not signed as it should be (DNSSEC)")]
+    Bogus(String),
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RData, Record as Answer, RecordType, rdata};
+use hickory_resolver::proto::rr::{Name, RData, Record as Written, RecordType, rdata};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -53,34 +53,48 @@ fn numbered(value: &str) -> (u16, String) {
     (number.parse().unwrap(), name.to_owned())
 }
 
+/// As an answer of a zone that nobody has signed.
+fn unsigned<T>(data: T) -> Answer<T> {
+    Answer { data, alias: None, security: Security::Insecure }
+}
+
 impl Lookup for Table {
-    async fn mx(&self, name: &str) -> Result<Vec<Mx>, LookupError> {
+    async fn mx(&self, name: &str) -> Found<Vec<Mx>> {
         let mx = |value: String| {
             let (preference, exchange) = numbered(&value);
             Mx { preference, exchange }
         };
-        Ok(self.ask(name, "MX").await?.into_iter().map(mx).collect())
+        Ok(unsigned(self.ask(name, "MX").await?.into_iter().map(mx).collect()))
     }
 
-    async fn addresses(&self, name: &str) -> Result<Addresses, LookupError> {
+    async fn addresses(&self, name: &str) -> Found<Vec<IpAddr>> {
         let addresses = self.ask(name, "A").await?.iter().map(|it| it.parse().unwrap()).collect();
-        Ok(Addresses { addresses, alias: self.has(name, "CNAME") })
+        let alias = self.has(name, "CNAME").then(|| "other.example".to_owned());
+        Ok(Answer { alias, ..unsigned(addresses) })
     }
 
-    async fn ptr(&self, address: IpAddr) -> Result<Vec<String>, LookupError> {
-        self.ask(&address.to_string(), "PTR").await
+    async fn ptr(&self, address: IpAddr) -> Found<Vec<String>> {
+        Ok(unsigned(self.ask(&address.to_string(), "PTR").await?))
     }
 
-    async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, LookupError> {
-        Ok(self.ask(name, "TXT").await?.into_iter().map(String::into_bytes).collect())
+    async fn txt(&self, name: &str) -> Found<Vec<Vec<u8>>> {
+        Ok(unsigned(self.ask(name, "TXT").await?.into_iter().map(String::into_bytes).collect()))
     }
 
-    async fn srv(&self, name: &str) -> Result<Vec<Srv>, LookupError> {
+    async fn srv(&self, name: &str) -> Found<Vec<Srv>> {
         let srv = |value: String| {
             let (port, target) = numbered(&value);
             Srv { port, target }
         };
-        Ok(self.ask(name, "SRV").await?.into_iter().map(srv).collect())
+        Ok(unsigned(self.ask(name, "SRV").await?.into_iter().map(srv).collect()))
+    }
+
+    async fn tlsa(&self, _name: &str) -> Found<Vec<Tlsa>> {
+        Ok(unsigned(Vec::new()))
+    }
+
+    async fn alias(&self, _name: &str) -> Found<Option<String>> {
+        Ok(unsigned(None))
     }
 }
 
@@ -298,10 +312,10 @@ fn answer(query: &Message) -> Message {
     };
     let owner = question.name().clone();
     message.add_query(question);
-    message.add_answers(records.into_iter().map(|data| Answer::from_rdata(owner.clone(), 60, data)));
+    message.add_answers(records.into_iter().map(|data| Written::from_rdata(owner.clone(), 60, data)));
     if asked == "alias.example.org." {
         let data = RData::A(rdata::A::new(192, 0, 2, 1));
-        message.add_answer(Answer::from_rdata(name("mail.example.org."), 60, data));
+        message.add_answer(Written::from_rdata(name("mail.example.org."), 60, data));
     }
     message
 }
@@ -310,19 +324,20 @@ fn answer(query: &Message) -> Message {
 async fn the_resolver_asks_a_name_server() {
     let resolver = Resolver::at(name_server().await).unwrap();
     let address = IpAddr::from([192, 0, 2, 1]);
-    let mx = |preference, exchange: &str| vec![Mx { preference, exchange: exchange.to_owned() }];
-    assert_eq!(resolver.mx("example.org").await, Ok(mx(10, "mail.example.org")));
-    assert_eq!(resolver.mx("null.example").await, Ok(mx(0, "")));
-    assert_eq!(resolver.mx("nothing.example").await, Ok(Vec::new()));
+    let mx =
+        |preference, exchange: &str| Ok(unsigned(vec![Mx { preference, exchange: exchange.to_owned() }]));
+    assert_eq!(resolver.mx("example.org").await, mx(10, "mail.example.org"));
+    assert_eq!(resolver.mx("null.example").await, mx(0, ""));
+    assert_eq!(resolver.mx("nothing.example").await, Ok(unsigned(Vec::new())));
     assert!(matches!(resolver.mx("broken.example").await, Err(LookupError::Failed(_))));
     assert!(matches!(resolver.mx("a..b").await, Err(LookupError::Failed(_))));
-    let host = resolver.addresses("mail.example.org").await.unwrap();
-    assert_eq!(host, Addresses { addresses: vec![address], alias: false });
-    assert!(resolver.addresses("alias.example.org").await.unwrap().alias);
-    assert_eq!(resolver.ptr(address).await, Ok(vec!["mail.example.org".to_owned()]));
-    assert_eq!(resolver.txt("example.org").await, Ok(vec![b"v=spf1 mx -all".to_vec()]));
+    assert_eq!(resolver.addresses("mail.example.org").await, Ok(unsigned(vec![address])));
+    let alias = resolver.addresses("alias.example.org").await.unwrap();
+    assert_eq!((alias.alias.as_deref(), alias.data), (Some("mail.example.org"), vec![address]));
+    assert_eq!(resolver.ptr(address).await, Ok(unsigned(vec!["mail.example.org".to_owned()])));
+    assert_eq!(resolver.txt("example.org").await, Ok(unsigned(vec![b"v=spf1 mx -all".to_vec()])));
     let srv = Srv { port: 110, target: "mail.example.org".to_owned() };
-    assert_eq!(resolver.srv("_pop3._tcp.example.org").await, Ok(vec![srv]));
+    assert_eq!(resolver.srv("_pop3._tcp.example.org").await, Ok(unsigned(vec![srv])));
 }
 
 #[tokio::test]
