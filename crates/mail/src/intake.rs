@@ -19,7 +19,7 @@ use packetboat_store::{
 
 use crate::office::unreadable;
 use crate::queue::{Asked, RcptAsked};
-use crate::{Addressee, Destination, MessageTag, Origin, PostOffice, Refusal, Role, route};
+use crate::{Addressee, MessageTag, Origin, PostOffice, Refusal, Role, Route};
 
 /// Recipients for whom a card is written with the message; for more of them, the card is made when it is asked for. A
 /// transaction has room for so many of the largest.
@@ -109,15 +109,13 @@ impl Intake {
 
     /// A recipient is named, with what is asked for it.
     pub async fn recipient(&mut self, to: Addressee, asked: RcptAsked) -> Result<(), Refusal> {
-        let account = match route(&self.office.shared.directory, &to)? {
-            Destination::Local(account) => account,
-            Destination::UnknownUser => return Err(Refusal::UnknownUser),
-            Destination::Elsewhere => {
-                return Err(match self.origin.role {
-                    Role::Submission(_) => Refusal::NoRoute(to.to_string()),
-                    Role::Exchange | Role::Lmtp => Refusal::RelayDenied(to.to_string()),
-                });
-            }
+        let account = match self.office.route(&to, self.sender.as_ref())? {
+            Route::Local(account) => account,
+            Route::UnknownUser => return Err(Refusal::UnknownUser),
+            Route::Moved(address) => return Err(Refusal::Moved(address)),
+            Route::Expanded(_) => return Err(Refusal::Temporary),
+            Route::Elsewhere if self.may_relay() => return Err(Refusal::NoRoute(to.to_string())),
+            Route::Elsewhere => return Err(Refusal::RelayDenied(to.to_string())),
         };
         let address = match to {
             Addressee::Mailbox(address) => address,
@@ -130,6 +128,11 @@ impl Intake {
         self.check_room(&recipient, self.asked.declared + ours).await?;
         self.recipients.push(recipient);
         Ok(())
+    }
+
+    /// Whether it may be for anybody anywhere.
+    fn may_relay(&self) -> bool {
+        self.origin.may_relay || matches!(self.origin.role, Role::Submission(_))
     }
 
     /// The body begins.

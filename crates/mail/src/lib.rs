@@ -19,6 +19,6 @@ pub mod secure;
 pub use id::{InvalidTag, MessageTag};
 pub use intake::{Accepted, Intake, Outcome, Recipient};
 pub use maildrop::{Maildrop, MaildropError, Reading, UniqueId};
-pub use office::{Identity, Limits, Origin, PostOffice, Role};
+pub use office::{Identity, Limits, Origin, Outgoing, PostOffice, Role};
 pub use refusal::Refusal;
-pub use route::{Addressee, Destination, route};
+pub use route::{Addressee, DeadEnd, Expansion, Leg, LegTo, Route};

@@ -9,10 +9,12 @@ use packetboat_account::Directory;
 use packetboat_message::trace::With;
 use packetboat_message::{Address, Domain};
 use packetboat_store::{AccountId, MailboxId, Store};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::maildrop::Locks;
-use crate::{Addressee, Destination, Refusal, route};
+use crate::outbound::Routes;
+use crate::queue::Settings;
+use crate::{Addressee, Refusal, Route};
 
 /// Remembered inboxes; beyond it the memory starts anew.
 const INBOX_MEMORY: usize = 65_536;
@@ -33,7 +35,18 @@ pub(crate) struct Shared {
     pub(crate) views: crate::mailbox::Views,
     pub(crate) reshaping: crate::mailbox::Reshaping,
     pub(crate) indexing: crate::mailbox::Indexing,
+    /// The way out.
+    outgoing: RwLock<Arc<Outgoing>>,
     inboxes: Mutex<HashMap<AccountId, MailboxId>>,
+}
+
+/// What is to be known of mail for other servers.
+#[derive(Debug, Clone, Default)]
+pub struct Outgoing {
+    /// The ways out.
+    pub routes: Routes,
+    /// How the queue behaves.
+    pub queue: Settings,
 }
 
 /// What the post office takes at most.
@@ -87,6 +100,8 @@ pub struct Origin {
     pub with: With,
     /// TLS version and cipher where TLS is on.
     pub tls: Option<(&'static str, &'static str)>,
+    /// It comes from a network whose hosts may send to anybody through this server, as our users may.
+    pub may_relay: bool,
 }
 
 impl PostOffice {
@@ -102,16 +117,27 @@ impl PostOffice {
                 views: Default::default(),
                 reshaping: Default::default(),
                 indexing: Default::default(),
+                outgoing: RwLock::default(),
                 inboxes: Mutex::default(),
             }),
         }
     }
 
+    /// From now on, mail for other servers is handled so. At first there is no way out.
+    pub fn set_outgoing(&self, outgoing: Outgoing) {
+        *self.shared.outgoing.write() = Arc::new(outgoing);
+    }
+
+    /// How mail for other servers is handled.
+    pub fn outgoing(&self) -> Arc<Outgoing> {
+        Arc::clone(&self.shared.outgoing.read())
+    }
+
     /// Whether an account has `address` as one of its own, so may send under it.
     pub(crate) fn owns(&self, account: AccountId, address: &Address) -> Result<bool, Refusal> {
-        match route(&self.shared.directory, &Addressee::Mailbox(address.clone()))? {
-            Destination::Local(owner) => Ok(owner.id == account),
-            Destination::UnknownUser | Destination::Elsewhere => Ok(false),
+        match self.route(&Addressee::Mailbox(address.clone()), None)? {
+            Route::Local(owner) => Ok(owner.id == account),
+            Route::Expanded(_) | Route::UnknownUser | Route::Moved(_) | Route::Elsewhere => Ok(false),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why the post office does not take something, by meaning.
 
+use packetboat_message::Address;
 use thiserror::Error;
 
 /// A verdict against a sender, a recipient or a message. The text is what the peer may be told; what only the
@@ -13,8 +14,17 @@ pub enum Refusal {
     #[error("relaying denied: {0} is not a mailbox of this server")]
     RelayDenied(String),
     /// The sender may relay, and there is no way out.
-    #[error("this server carries no mail to other servers yet, and {0} is not one of its mailboxes")]
+    #[error("this server has no way to deliver mail for {0}, which is not one of its mailboxes")]
     NoRoute(String),
+    /// The user has moved; senders are to write to the new address (RFC 5321 section 3.4).
+    #[error("the user has moved, please try {0}")]
+    Moved(Address),
+    /// Nobody can be reached behind the address.
+    #[error("nobody can be reached by way of this address: {0}")]
+    DeadEnd(String),
+    /// As much waits to be sent on as this server keeps; later may be better.
+    #[error("too much mail is waiting to be sent on, try again later")]
+    QueueFull,
     /// The recipient's quota has no room for the message.
     #[error("mailbox is full")]
     OverQuota,
@@ -42,6 +52,9 @@ pub enum Refusal {
 impl Refusal {
     /// Whether trying again later may help.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Refusal::DiskFull | Refusal::RecipientsChanged | Refusal::Temporary)
+        matches!(
+            self,
+            Refusal::DiskFull | Refusal::QueueFull | Refusal::RecipientsChanged | Refusal::Temporary
+        )
     }
 }

@@ -54,7 +54,14 @@ fn to(text: &str) -> Addressee {
 
 fn origin(role: Role) -> Origin {
     let with = With { protocol: Protocol::Esmtp, utf8: false, tls: false, authenticated: false };
-    Origin { role, peer: Some([192, 0, 2, 1].into()), helo: Some("client.test".into()), with, tls: None }
+    Origin {
+        role,
+        peer: Some([192, 0, 2, 1].into()),
+        helo: Some("client.test".into()),
+        with,
+        tls: None,
+        may_relay: false,
+    }
 }
 
 fn now() -> Zoned {

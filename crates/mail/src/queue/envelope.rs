@@ -20,7 +20,7 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     #[serde(rename = "v")]
-    version: u8,
+    pub(super) version: u8,
     /// Its name in logs and `Received` fields.
     #[serde(rename = "t")]
     pub tag: MessageTag,
@@ -183,7 +183,7 @@ impl RcptAsked {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rcpt {
     #[serde(rename = "v")]
-    version: u8,
+    pub(super) version: u8,
     /// Who gets it.
     #[serde(rename = "a")]
     pub address: Address,

@@ -54,6 +54,7 @@ impl Smtp {
             helo: self.hello.as_ref().map(|hello| hello.name.clone()),
             with,
             tls: session.tls().map(|tls| (tls.version, tls.cipher)),
+            may_relay: false,
         }
     }
 
@@ -235,11 +236,13 @@ fn refusal_reply(refusal: &Refusal) -> Reply {
         Refusal::UnknownUser => reply::mailbox_unavailable(),
         Refusal::RelayDenied(_) => reply::relaying_denied(),
         Refusal::NoRoute(_) => reply::refused_by_policy(refusal.to_string()),
+        Refusal::Moved(to) => reply::user_not_local(&to.to_string()),
+        Refusal::DeadEnd(_) => reply::mailbox_unavailable(),
         Refusal::OverQuota => reply::mailbox_full(),
         Refusal::TooLarge(max) => reply::message_too_big(*max),
         Refusal::Loop(_) => reply::mail_loop(),
         Refusal::NotYourAddress(_) => reply::sender_not_owned(),
-        Refusal::DiskFull => reply::insufficient_storage(),
+        Refusal::DiskFull | Refusal::QueueFull => reply::insufficient_storage(),
         Refusal::RecipientsChanged => reply::recipients_changed(),
         Refusal::Temporary => reply::local_error(),
     }
