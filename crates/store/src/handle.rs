@@ -48,7 +48,7 @@ impl Store {
         Ok(Store { backend: Backend::Embedded(Arc::new(Embedded::temporary()?)) })
     }
 
-    fn embedded(&self) -> &Arc<Embedded> {
+    pub(crate) fn embedded(&self) -> &Arc<Embedded> {
         let Backend::Embedded(embedded) = &self.backend;
         embedded
     }
@@ -150,7 +150,7 @@ impl Store {
     /// # Errors
     /// [`ReadError::Gone`] when the message was removed since it was listed.
     pub async fn card(&self, row: &MessageRow) -> Result<Bytes, ReadError> {
-        self.embedded().shared.card(row)
+        self.embedded().shared.card(row.side)
     }
 
     /// Messages of a mailbox with their cards, and with what stands before their bodies where that is asked for, in the

@@ -1,7 +1,7 @@
 //! Rows, bodies, watch.
 //!
-//! The store keeps key-value entries, accounts' counters, mailboxes, message rows and immutable message bodies, and
-//! tells who waits that an account changed. It knows rows, not rules: whether a message may be added is decided in
+//! The store keeps key-value entries, accounts' counters, mailboxes, message rows, queue rows and immutable message
+//! bodies, and tells who waits that an account or the queue changed. It knows rows, not rules: whether a message may be added is decided in
 //! `mail` and `account`; that it is added whole, durable and once is decided here.
 //!
 //! A transaction is data ([`Tx`]): preconditions and operations. Many callers' transactions share one physical
@@ -16,6 +16,7 @@ mod embedded;
 mod error;
 mod handle;
 mod options;
+mod queue;
 mod rows;
 mod transfer;
 mod tx;
@@ -34,9 +35,10 @@ pub use embedded::read::MessageReader;
 pub use error::{BodyError, OpenError, ReadError};
 pub use handle::Store;
 pub use options::{Clock, Options};
+pub use queue::{Enqueue, Leased, NewQueueRow, QueueCount, QueueDestination, QueueFilter, QueueRow};
 pub use rows::{
-    AccountId, AccountRow, Carded, Changes, Entry, Flags, MailboxId, MailboxRow, MessageRow, ModSeq, Uid,
-    UidValidity,
+    AccountId, AccountRow, Carded, Changes, Entry, Flags, MailboxId, MailboxRow, MessageRow, ModSeq, QueueId,
+    Uid, UidValidity,
 };
 pub use transfer::{TransferError, Transferred};
 pub use tx::{AddMessage, BodySource, FlagChange, Op, OpResult, Receipt, Require, Tx, TxError, TxId};

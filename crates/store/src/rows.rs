@@ -34,6 +34,10 @@ number! {
     UidValidity(u32)
 }
 number! {
+    /// A queue row's number, ascending, never reused.
+    QueueId(u64)
+}
+number! {
     /// Modification sequence (RFC 7162): one counter per account, taken with the change in the same transaction.
     ModSeq(u64)
 }

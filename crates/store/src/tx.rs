@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::rows::{AccountId, Flags, MailboxId, ModSeq, Uid, UidValidity};
+use crate::queue::{Enqueue, NewQueueRow};
+use crate::rows::{AccountId, Flags, MailboxId, ModSeq, QueueId, Uid, UidValidity};
 
 /// Names a transaction for a day: committed again with the same id, it answers its first receipt and does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,16 @@ pub enum Require {
         octets: u64,
         /// How many there may be.
         limit: u64,
+    },
+    /// The queue row is there.
+    Queued(QueueId),
+    /// The queue row is there and this lease of it is live: it was neither given back, nor ended by a change of the row,
+    /// nor did it run out and somebody look at the queue since.
+    Lease {
+        /// Which row.
+        id: QueueId,
+        /// See [`crate::Leased::fence`].
+        fence: u64,
     },
 }
 
@@ -154,6 +165,28 @@ pub enum Op {
         /// Which.
         uids: Vec<Uid>,
     },
+    /// Puts a message into the queue: a row for each of its recipients.
+    Enqueue(Enqueue),
+    /// Takes rows out of the queue, and ends their leases. Those that are gone are skipped.
+    Dequeue {
+        /// Which.
+        ids: Vec<QueueId>,
+    },
+    /// Changes what a queue row says, and ends its lease. The message stays what it is. [`TxError::Gone`] when the row
+    /// is not there.
+    Requeue {
+        /// Which.
+        id: QueueId,
+        /// What it says from now on.
+        row: NewQueueRow,
+    },
+    /// All of a destination waits until then, whatever its rows say. Told again, the last one holds.
+    Rest {
+        /// Which; it need not have rows.
+        destination: String,
+        /// Microseconds since the epoch; `i64::MIN` ends a rest.
+        until: i64,
+    },
 }
 
 /// What [`Op::AddMessage`] adds.
@@ -228,6 +261,10 @@ pub enum OpResult {
         /// The modification sequence of the changed ones; the account's when there are none.
         modseq: ModSeq,
     },
+    /// The rows put into the queue, in the order they were given.
+    Queued(Vec<QueueId>),
+    /// The queue rows that were there and are gone, ascending.
+    Dequeued(Vec<QueueId>),
 }
 
 /// Why nothing of a transaction happened, or why it is not known.
@@ -236,7 +273,7 @@ pub enum TxError {
     /// The n-th precondition does not hold.
     #[error("precondition {0} of the transaction does not hold")]
     Failed(usize),
-    /// An operation names an account, mailbox or body that is not there.
+    /// An operation names an account, mailbox, body or queue row that is not there.
     #[error("operation {0} of the transaction names something that is not there")]
     Gone(usize),
     /// An operation makes something that is there already.

@@ -20,6 +20,7 @@ macro_rules! promises {
 mod mailboxes;
 mod model;
 mod promises;
+mod queue;
 
 /// Where a store of one backend lives, so that a test can close it and come back.
 trait Place {

@@ -95,6 +95,7 @@ impl Tables {
             Effect::Copied(copied) => self.copy(copied)?,
             Effect::Flagged(flagged) => self.flag(flagged)?,
             Effect::Expunged { mailbox, modseq, runs } => self.expunge(*mailbox, *modseq, runs)?,
+            Effect::Queue(effect) => self.apply_queue(effect)?,
             Effect::Receipt { id, receipt } => {
                 let mut results = Vec::new();
                 encode_receipt(receipt, &mut results);
@@ -137,21 +138,20 @@ impl Tables {
         Ok(Some(state.account))
     }
 
+    /// Makes the row of a message's prefix and card, if it has any.
+    pub(super) fn new_side(&mut self, side: &Side) -> Sql<Option<u64>> {
+        let Side::New { side, prefix, card } = side else { return Ok(None) };
+        self.conn.prepare_cached("INSERT INTO side VALUES (?1, ?2, ?3)")?.execute(params![
+            *side as i64,
+            &prefix[..],
+            &card[..]
+        ])?;
+        self.position.next_side = self.position.next_side.max(side + 1);
+        Ok(Some(*side))
+    }
+
     fn add(&mut self, added: &Added) -> Sql<()> {
-        let side = match &added.side {
-            Side::None => None,
-            Side::New { side, prefix, card } => {
-                self.conn.prepare_cached("INSERT INTO side VALUES (?1, ?2, ?3)")?.execute(params![
-                    *side as i64,
-                    &prefix[..],
-                    &card[..]
-                ])?;
-                Some(*side)
-            }
-        };
-        if let Some(side) = side {
-            self.position.next_side = self.position.next_side.max(side + 1);
-        }
+        let side = self.new_side(&added.side)?;
         self.conn
             .prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
             .execute(params![

@@ -28,6 +28,12 @@ const STEP: usize = 1_000;
 /// Bodies or messages looked at at a time.
 const PAGE: i64 = 20_000;
 
+/// Whatever has bodies and sides.
+macro_rules! holders {
+    () => {
+        "(SELECT side, body FROM message UNION ALL SELECT side, body FROM queue)"
+    };
+}
 pub(crate) fn check(dir: &Path, how: Check) -> Result<Report, OpenError> {
     if !dir.join("store.db").exists() && !dir.join("segments").exists() {
         return Err(OpenError::Damaged(format!("there is no store in {}", dir.display())));
@@ -92,10 +98,10 @@ fn pages(assembled: Assembled, report: &mut Report) -> Result<Assembled, OpenErr
     Ok(assembled)
 }
 
-struct Checker<'a> {
-    writer: &'a mut Writer,
-    how: Check,
-    report: &'a mut Report,
+pub(super) struct Checker<'a> {
+    pub(super) writer: &'a mut Writer,
+    pub(super) how: Check,
+    pub(super) report: &'a mut Report,
 }
 
 /// A message that cannot be read any more.
@@ -110,11 +116,12 @@ impl Checker<'_> {
         self.homes()?;
         self.bodies()?;
         self.remove("WHERE message.body NOT IN (SELECT id FROM body)", "'its body is not known'")?;
+        self.unqueue("WHERE queue.body NOT IN (SELECT id FROM body)", "'its body is not known'")?;
         self.sides()?;
         self.counters()
     }
 
-    fn conn(&self) -> &Connection {
+    pub(super) fn conn(&self) -> &Connection {
         &self.writer.tables.conn
     }
 
@@ -276,6 +283,7 @@ impl Checker<'_> {
             }
         }
         self.remove("JOIN bad ON bad.id = message.body", "bad.what")?;
+        self.unqueue("JOIN bad ON bad.id = queue.body", "bad.what")?;
         if self.how.repair {
             self.conn().execute("DELETE FROM body WHERE id IN (SELECT id FROM bad)", [])?;
         }
@@ -386,7 +394,9 @@ impl Checker<'_> {
                 break;
             }
         }
-        let unused = "FROM side WHERE id NOT IN (SELECT side FROM message WHERE side IS NOT NULL)";
+        self.queued_sides()?;
+        let unused =
+            concat!("FROM side WHERE id NOT IN (SELECT side FROM ", holders!(), " WHERE side IS NOT NULL)");
         let count: i64 = self.conn().query_row(&format!("SELECT count(*) {unused}"), [], |row| row.get(0))?;
         if count > 0 && self.fixable(format!("{count} prefixes or cards that no message has")) {
             self.conn().execute(&format!("DELETE {unused}"), [])?;
@@ -397,7 +407,7 @@ impl Checker<'_> {
     /// Counters say what rows say.
     fn counters(&mut self) -> Result<(), Fail> {
         let now = (self.writer.shared.options.clock)() as i64;
-        for (what, rows, repair) in COUNTERS {
+        for (what, rows, repair) in COUNTERS.iter().chain(super::queue::check::COUNTERS) {
             let count: i64 =
                 self.conn().query_row(&format!("SELECT count(*) {rows}"), [], |row| row.get(0))?;
             if count > 0 && self.fixable(format!("{count} {what}")) {
@@ -418,7 +428,11 @@ macro_rules! known {
 /// How many have a body: messages that share prefix and card are one.
 macro_rules! held {
     () => {
-        "(SELECT body, count(DISTINCT side) + sum(side IS NULL) AS held FROM message GROUP BY body)"
+        concat!(
+            "(SELECT body, count(DISTINCT side) + sum(side IS NULL) AS held FROM ",
+            holders!(),
+            " GROUP BY body)"
+        )
     };
 }
 
@@ -450,14 +464,20 @@ const COUNTERS: &[(&str, &str, &str)] = &[
     ),
     (
         "prefixes and cards whose number of messages is wrong",
-        "FROM side LEFT JOIN side_shared USING (id)
-              LEFT JOIN (SELECT side AS this, count(*) AS held FROM message GROUP BY side) ON this = id
-         WHERE coalesce(extra, 0) <> held - 1",
-        "WITH held (id, extra) AS
-              (SELECT side, count(*) - 1 FROM message WHERE side IS NOT NULL GROUP BY side HAVING count(*) > 1)
+        concat!(
+            "FROM side LEFT JOIN side_shared USING (id)
+                  LEFT JOIN (SELECT side AS this, count(*) AS held FROM ",
+            holders!(),
+            " GROUP BY side) ON this = id WHERE coalesce(extra, 0) <> held - 1"
+        ),
+        concat!(
+            "WITH held (id, extra) AS (SELECT side, count(*) - 1 FROM ",
+            holders!(),
+            " WHERE side IS NOT NULL GROUP BY side HAVING count(*) > 1)
          INSERT OR REPLACE INTO side_shared
          SELECT id, coalesce((SELECT extra FROM held WHERE held.id = side.id), 0) FROM side
-         WHERE id IN (SELECT id FROM side_shared UNION SELECT id FROM held)",
+         WHERE id IN (SELECT id FROM side_shared UNION SELECT id FROM held)"
+        ),
     ),
     (
         "counts of prefixes and cards that count nothing",

@@ -5,9 +5,10 @@
 use bytes::Bytes;
 
 use super::codec::{Put, Take};
+use super::queue::effect::{self as queue, QueueEffect};
 use super::runs::Runs;
 use crate::tx::{OpResult, Receipt};
-use crate::{MailboxId, ModSeq, Uid, UidValidity};
+use crate::{MailboxId, ModSeq, QueueId, Uid, UidValidity};
 
 /// One thing a transaction did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub(crate) enum Effect {
         id: u128,
         receipt: Receipt,
     },
+    Queue(QueueEffect),
 }
 
 /// A mailbox that came to be.
@@ -234,6 +236,7 @@ impl Effect {
                 out.put_number(*modseq);
                 out.put_number(u64::from(*uid_next));
             }
+            Effect::Queue(effect) => effect.encode(out),
         }
     }
 
@@ -297,6 +300,7 @@ impl Effect {
                 modseq: take.number()?,
                 uid_next: take.number32()?,
             },
+            first @ queue::FIRST..=queue::LAST => Effect::Queue(QueueEffect::decode(first, take)?),
             _ => return None,
         })
     }
@@ -312,15 +316,7 @@ impl Added {
         out.put_signed(self.received_at);
         out.put_signed(self.saved_at);
         out.put_number(self.body);
-        match &self.side {
-            Side::None => out.push(0),
-            Side::New { side, prefix, card } => {
-                out.push(1);
-                out.put_number(*side);
-                out.put_bytes(prefix);
-                out.put_bytes(card);
-            }
-        }
+        self.side.encode(out);
     }
 
     fn decode(take: &mut Take<'_>) -> Option<Added> {
@@ -333,15 +329,33 @@ impl Added {
             received_at: take.signed()?,
             saved_at: take.signed()?,
             body: take.number()?,
-            side: match take.byte()? {
-                0 => Side::None,
-                1 => Side::New {
-                    side: take.number()?,
-                    prefix: Bytes::copy_from_slice(take.bytes()?),
-                    card: Bytes::copy_from_slice(take.bytes()?),
-                },
-                _ => return None,
+            side: Side::decode(take)?,
+        })
+    }
+}
+
+impl Side {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Side::None => out.push(0),
+            Side::New { side, prefix, card } => {
+                out.push(1);
+                out.put_number(*side);
+                out.put_bytes(prefix);
+                out.put_bytes(card);
+            }
+        }
+    }
+
+    pub(crate) fn decode(take: &mut Take<'_>) -> Option<Side> {
+        Some(match take.byte()? {
+            0 => Side::None,
+            1 => Side::New {
+                side: take.number()?,
+                prefix: Bytes::copy_from_slice(take.bytes()?),
+                card: Bytes::copy_from_slice(take.bytes()?),
             },
+            _ => return None,
         })
     }
 }
@@ -407,6 +421,10 @@ fn take_uids(take: &mut Take<'_>) -> Option<Vec<Uid>> {
     (0..count).map(|_| take.number32().map(Uid)).collect()
 }
 
+fn take_queue_ids(take: &mut Take<'_>) -> Option<Vec<QueueId>> {
+    Some(queue::take_ids(take)?.into_iter().map(QueueId).collect())
+}
+
 /// A receipt as octets.
 pub(crate) fn encode_receipt(receipt: &Receipt, out: &mut Vec<u8>) {
     out.put_number(receipt.results.len() as u64);
@@ -446,6 +464,14 @@ pub(crate) fn encode_receipt(receipt: &Receipt, out: &mut Vec<u8>) {
                 put_uids(modified, out);
                 out.put_number(modseq.0);
             }
+            OpResult::Queued(ids) => {
+                out.push(7);
+                queue::put_ids(ids.iter().map(|id| id.0), out);
+            }
+            OpResult::Dequeued(ids) => {
+                out.push(8);
+                queue::put_ids(ids.iter().map(|id| id.0), out);
+            }
         }
     }
 }
@@ -472,6 +498,8 @@ pub(crate) fn decode_receipt(bytes: &[u8]) -> Option<Receipt> {
                     modified: take_uids(&mut take)?,
                     modseq: ModSeq(take.number()?),
                 },
+                7 => OpResult::Queued(take_queue_ids(&mut take)?),
+                8 => OpResult::Dequeued(take_queue_ids(&mut take)?),
                 _ => return None,
             })
         })
@@ -488,7 +516,7 @@ mod tests {
         #[test]
         fn any_octets_are_an_answer(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             // Begun like something, and then anything.
-            for tag in 0..=16 {
+            for tag in 0..=queue::LAST + 1 {
                 let octets = [&[tag], &octets[..]].concat();
                 if let Some(effects) = decode_all(&octets) {
                     let mut again = Vec::new();
@@ -524,9 +552,11 @@ mod tests {
                 OpResult::Copied(vec![(Uid(1), Uid(5)), (Uid(2), Uid(6))]),
                 OpResult::Changed(vec![Uid(4), Uid(9)], ModSeq(77)),
                 OpResult::Flagged { changed: vec![Uid(4)], modified: vec![Uid(9)], modseq: ModSeq(78) },
+                OpResult::Queued(vec![QueueId(7), QueueId(1 << 50)]),
+                OpResult::Dequeued(vec![]),
             ],
         };
-        let effects = vec![
+        let mut effects = vec![
             Effect::Put { key: "a/b".into(), version: 2, value: vec![0, 255] },
             Effect::Remove { key: "ü".into() },
             Effect::AccountMade { account: u64::MAX },
@@ -569,6 +599,7 @@ mod tests {
             Effect::Expunged { mailbox: 1, modseq: 2, runs: vec![(1, 2), (300, 300)] },
             Effect::Receipt { id: 5, receipt },
         ];
+        effects.extend(queue::examples().into_iter().map(Effect::Queue));
         let mut out = Vec::new();
         for effect in &effects {
             effect.encode(&mut out);

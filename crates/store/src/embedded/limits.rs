@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::NewQueueRow;
 use crate::tx::{Op, Tx, TxError};
 
 /// Octets of a key.
@@ -18,6 +19,12 @@ const SIDE: usize = 64 << 10;
 const WORDS: usize = 1_000;
 /// UIDs in one operation.
 const UIDS: usize = 1_000_000;
+/// Rows of one message in the queue.
+const QUEUE_ROWS: usize = 100_000;
+/// Octets of a queue row's value.
+const QUEUE_VALUE: usize = 16 << 10;
+/// Octets of a queue row beside its destination and its value.
+const QUEUE_ROW: usize = 64;
 /// Operations.
 const OPS: usize = 100_000;
 /// Octets of everything that goes through memory.
@@ -36,6 +43,9 @@ pub(crate) fn measure(tx: &Tx) -> Result<usize, TxError> {
         let words = |words: &[String]| {
             fits(words.len(), WORDS)?;
             words.iter().map(|word| fits(word.len(), WORD)).sum::<Result<usize, TxError>>()
+        };
+        let queue_row = |row: &NewQueueRow| {
+            Ok(fits(row.destination.len(), KEY)? + fits(row.value.len(), QUEUE_VALUE)? + QUEUE_ROW)
         };
         total += 64
             + match op {
@@ -61,13 +71,21 @@ pub(crate) fn measure(tx: &Tx) -> Result<usize, TxError> {
                 | Op::RemoveMailbox(_)
                 | Op::SetUidNext { .. }
                 | Op::SetUidValidity { .. } => 0,
+                Op::Enqueue(enqueue) => {
+                    fits(enqueue.rows.len(), QUEUE_ROWS)?;
+                    let rows = enqueue.rows.iter().map(queue_row).sum::<Result<usize, TxError>>()?;
+                    fits(enqueue.prefix.len(), SIDE)? + fits(enqueue.card.len(), SIDE)? + rows
+                }
+                Op::Requeue { row, .. } => queue_row(row)?,
+                Op::Dequeue { ids } => fits(ids.len(), UIDS)? * 8,
+                Op::Rest { destination, .. } => fits(destination.len(), KEY)?,
             };
         fits(total, TX)?;
     }
     Ok(total)
 }
 
-/// Whether a transaction only takes away, and so may happen on a full disk.
+/// Whether a transaction only takes away, or changes what is there, and so may happen on a full disk.
 pub(crate) fn only_removes(tx: &Tx) -> bool {
     tx.ops.iter().all(|op| {
         matches!(
@@ -78,6 +96,9 @@ pub(crate) fn only_removes(tx: &Tx) -> bool {
                 | Op::Expunge { .. }
                 | Op::ExpungeDeleted { .. }
                 | Op::SetFlags { .. }
+                | Op::Dequeue { .. }
+                | Op::Requeue { .. }
+                | Op::Rest { .. }
         )
     })
 }

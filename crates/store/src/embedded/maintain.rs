@@ -130,7 +130,7 @@ impl Maintenance {
         (self.shared.options.clock)()
     }
 
-    /// Receipts older than a day, and histories longer than anyone asks for.
+    /// Receipts older than a day, rests that are over, and histories longer than anyone asks for.
     fn trim(&self) -> Done<()> {
         let before = self.now().saturating_sub(RECEIPT_MICROS);
         let due = "SELECT at < ?1 FROM receipt ORDER BY seq LIMIT 1";
@@ -146,6 +146,17 @@ impl Maintenance {
             writer.seal()?;
             Ok(gone)
         })? == STEP
+        {}
+        // Destinations of the queue that have nothing and do not rest any more.
+        let now = self.now();
+        let due = "SELECT 1 FROM queue_destination WHERE rows = 0 AND resting_until <= ?1 LIMIT 1";
+        while self.is_due(due, now)?
+            && self.job(move |writer| {
+                writer.begin()?;
+                let gone = writer.tables.forget_rested(now as i64, STEP)?;
+                writer.seal()?;
+                Ok(gone)
+            })? == STEP
         {}
         let long: Vec<i64> = self.shared.readers.with(|conn| {
             conn.prepare("SELECT mailbox FROM vanished GROUP BY mailbox HAVING count(*) > ?1")?

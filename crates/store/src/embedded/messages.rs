@@ -1,5 +1,6 @@
 //! From operations on messages to effects.
 
+use bytes::Bytes;
 use rusqlite::params;
 
 use super::effect::{Added, Copied, Effect, Flagged, Side};
@@ -29,28 +30,13 @@ impl Part<'_> {
         if uid == u32::MAX {
             return Err(Fault::Tx(TxError::TooLarge(index)));
         }
-        let (body, octets) = match add.body {
-            BodySource::New(which) => {
-                let Some(payload) = self.bodies.get(which) else { return Err(gone) };
-                (self.place(which, payload), payload.len())
-            }
-            BodySource::Stored(body) => {
-                let Ok(body) = u64::try_from(body) else { return Err(gone) };
-                let Some(octets) = self.tables.body_octets(body)? else { return Err(gone) };
-                (body, octets)
-            }
-        };
+        let (body, octets) = self.source(index, add.body)?;
         let mut flags = add.flags.0;
         if flags & !Flags::SYSTEM.0 != 0 {
             flags &= mask(&self.tables.keywords(add.mailbox.0)?);
         }
         flags |= self.keywords(index, add.mailbox, &add.keywords, true)?;
-        let side = if add.prefix.is_empty() && add.card.is_empty() {
-            Side::None
-        } else {
-            let side = self.tables.position.next_side;
-            Side::New { side, prefix: add.prefix.clone(), card: add.card.clone() }
-        };
+        let side = self.side(&add.prefix, &add.card);
         let modseq = account.modseq + 1;
         self.effect(Effect::Added(Added {
             mailbox: add.mailbox.0,
@@ -64,6 +50,30 @@ impl Part<'_> {
             side,
         }))?;
         Ok(OpResult::Added(Uid(uid), ModSeq(modseq)))
+    }
+
+    /// A body's identity and how many octets it has.
+    pub(super) fn source(&mut self, index: usize, source: BodySource) -> Result<(u64, u64), Fault> {
+        let gone = Fault::Tx(TxError::Gone(index));
+        match source {
+            BodySource::New(which) => {
+                let Some(payload) = self.bodies.get(which) else { return Err(gone) };
+                Ok((self.place(which, payload), payload.len()))
+            }
+            BodySource::Stored(body) => {
+                let Ok(body) = u64::try_from(body) else { return Err(gone) };
+                let Some(octets) = self.tables.body_octets(body)? else { return Err(gone) };
+                Ok((body, octets))
+            }
+        }
+    }
+
+    /// Where prefix and card go.
+    pub(super) fn side(&self, prefix: &Bytes, card: &Bytes) -> Side {
+        if prefix.is_empty() && card.is_empty() {
+            return Side::None;
+        }
+        Side::New { side: self.tables.position.next_side, prefix: prefix.clone(), card: card.clone() }
     }
 
     /// The bits of keywords; those that are not there are made, or else passed over.

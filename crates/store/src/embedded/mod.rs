@@ -26,6 +26,7 @@ mod listing;
 mod maintain;
 mod messages;
 mod plan;
+pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod readers;
 mod rebuild;
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     /// Names of bodies' own files that no row names yet.
     in_flight: Mutex<HashSet<String>>,
     pub(crate) filter: Filter,
+    pub(crate) leases: queue::Leases,
     /// Held while files are removed, and while a backup copies them.
     removal: Mutex<()>,
     _temporary: Option<Temporary>,
@@ -255,6 +257,7 @@ impl Assembled {
             memory: AtomicUsize::new(0),
             in_flight: Mutex::default(),
             filter,
+            leases: queue::Leases::default(),
             removal: Mutex::default(),
             _temporary: temporary,
         });

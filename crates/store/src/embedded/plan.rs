@@ -5,10 +5,11 @@ use rusqlite::{OptionalExtension, params};
 
 use super::body::Payload;
 use super::effect::{Effect, MailboxMade, decode_receipt};
+use super::queue::Leases;
 use super::record::{Head, Kind};
 use super::tables::{Account, Mailbox, Place, Tables};
 use crate::tx::{AddMessage, BodySource, Op, OpResult, Receipt, Require, Tx, TxError};
-use crate::{Flags, MailboxId, UidValidity};
+use crate::{Enqueue, Flags, MailboxId, UidValidity};
 
 /// Why a part did not happen: the caller's own reason, or the database's, which concerns the whole group.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ pub(crate) struct Part<'a> {
     pub(crate) now: u64,
     /// All bodies the caller hands over.
     pub(crate) bodies: &'a [Payload],
+    pub(crate) leases: &'a Leases,
     /// The identity a body got when it was first referred to.
     placed: Vec<Option<u64>>,
     meta: Vec<u8>,
@@ -61,8 +63,9 @@ impl<'a> Part<'a> {
         records: &'a mut Records,
         now: u64,
         bodies: &'a [Payload],
+        leases: &'a Leases,
     ) -> Part<'a> {
-        Part { tables, records, now, bodies, placed: vec![None; bodies.len()], meta: Vec::new() }
+        Part { tables, records, now, bodies, leases, placed: vec![None; bodies.len()], meta: Vec::new() }
     }
 
     /// Does all of a transaction, or fails, and then the caller undoes the part.
@@ -107,6 +110,8 @@ impl<'a> Part<'a> {
                 Some(state) => state.octets.saturating_add(*octets) <= *limit,
                 None => false,
             },
+            Require::Queued(id) => self.is_queued(*id)?,
+            Require::Lease { id, fence } => self.is_leased(*id, *fence)?,
         })
     }
 
@@ -226,6 +231,10 @@ impl<'a> Part<'a> {
             }
             Op::Expunge { mailbox, uids } => self.expunge(index, *mailbox, uids, 0),
             Op::ExpungeDeleted { mailbox, uids } => self.expunge(index, *mailbox, uids, Flags::DELETED.0),
+            Op::Enqueue(enqueue) => self.enqueue(index, enqueue),
+            Op::Dequeue { ids } => self.dequeue(ids),
+            Op::Requeue { id, row } => self.requeue(index, *id, row),
+            Op::Rest { destination, until } => self.rest(destination, *until),
         }
     }
 
@@ -312,14 +321,17 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Whether a transaction is a plain delivery to mailboxes that are there: then nothing the caller said can make it
-/// fail half-way. Preconditions fail before anything is done.
+/// Whether a transaction is a plain delivery to mailboxes that are there, or into the queue, or out of it: then nothing
+/// the caller said can make it fail half-way. Preconditions fail before anything is done.
 pub(crate) fn cannot_fail(tables: &mut Tables, tx: &Tx, bodies: usize) -> Result<bool, rusqlite::Error> {
     for op in &tx.ops {
-        let Op::AddMessage(AddMessage { mailbox, body: BodySource::New(which), keywords, uid: None, .. }) =
-            op
-        else {
-            return Ok(false);
+        let (mailbox, which, keywords) = match op {
+            Op::AddMessage(AddMessage {
+                mailbox, body: BodySource::New(which), keywords, uid: None, ..
+            }) => (mailbox, which, keywords),
+            Op::Enqueue(Enqueue { body: BodySource::New(which), .. }) if *which < bodies => continue,
+            Op::Dequeue { .. } | Op::Rest { .. } => continue,
+            _ => return Ok(false),
         };
         if !keywords.is_empty() {
             return Ok(false);

@@ -81,8 +81,8 @@ impl Shared {
         Ok(self.readers.with(|conn| readers::message(conn, mailbox, uid))?)
     }
 
-    pub(crate) fn card(&self, row: &MessageRow) -> Result<Bytes, ReadError> {
-        let Some(side) = row.side else { return Ok(Bytes::new()) };
+    pub(crate) fn card(&self, side: Option<u64>) -> Result<Bytes, ReadError> {
+        let Some(side) = side else { return Ok(Bytes::new()) };
         let found = self.readers.with(|conn| {
             conn.prepare_cached("SELECT card FROM side WHERE id = ?1")?
                 .query_row([side as i64], |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?)))
@@ -100,7 +100,7 @@ impl Shared {
         self.open(u64::try_from(body).map_err(|_| ReadError::Gone)?, None, None)
     }
 
-    fn open(
+    pub(super) fn open(
         self: &Arc<Self>,
         body: u64,
         side: Option<u64>,

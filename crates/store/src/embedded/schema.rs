@@ -8,8 +8,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::OpenError;
 
-/// Of the tables below. A later version migrates from each earlier one.
-const FORMAT: i64 = 1;
+/// Of the tables below with all that later versions changed. A database of an earlier version is changed when it is opened.
+const FORMAT: i64 = 1 + CHANGES.len() as i64;
+
+/// What makes a database of each format, from 1 on, one of the next.
+const CHANGES: &[&str] = &[super::queue::TABLES];
 
 /// Once the write-ahead log has this many pages (16 MiB), it is copied into the database file.
 pub(crate) const CHECKPOINT_PAGES: i64 = 4_000;
@@ -138,16 +141,31 @@ pub(crate) fn open_writer(path: &Path, store: u64, sync: bool) -> Result<(Connec
         let store = store as i64;
         conn.execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES}
-             INSERT INTO log VALUES (1, {FORMAT}, {store}, 0, 0, 0, 1, 1, 0); COMMIT;"
+             INSERT INTO log VALUES (1, 1, {store}, 0, 0, 0, 1, 1, 0); {changes} COMMIT;",
+            changes = changes_from(1)
         ))?;
+    }
+    let format: i64 = conn.query_row("SELECT format FROM log", [], |row| row.get(0))?;
+    if !(1..=FORMAT).contains(&format) {
+        return Err(OpenError::Format(format));
+    }
+    if format < FORMAT {
+        conn.execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT;", changes_from(format)))?;
+        tracing::info!(from = format, to = FORMAT, "the database has another format now");
+    }
+    if empty || format < FORMAT {
         // What follows may be lost and is then carried out again from the log; this alone is not in the log.
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
-    let format: i64 = conn.query_row("SELECT format FROM log", [], |row| row.get(0))?;
-    if format != FORMAT {
-        return Err(OpenError::Format(format));
-    }
     Ok((conn, empty))
+}
+
+/// Makes a database of a format one of today's.
+fn changes_from(format: i64) -> String {
+    let done = usize::try_from(format - 1).unwrap_or(usize::MAX);
+    let mut sql = CHANGES.iter().skip(done).copied().collect::<String>();
+    sql += &format!("UPDATE log SET format = {FORMAT};");
+    sql
 }
 
 /// Opens a connection that only reads.
@@ -159,7 +177,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     conn.pragma_update(None, "cache_size", -4_096)?;
     conn.pragma_update(None, "mmap_size", 0)?;
     plan_once(&conn)?;
-    conn.set_prepared_statement_cache_capacity(32);
+    conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
 }
 

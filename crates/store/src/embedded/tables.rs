@@ -10,8 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::bulk::{chunks, marks};
 use super::journal::Journal;
 use super::keywords::Keywords;
+use super::queue::Writing;
 use super::readers;
-use crate::MailboxId;
+use crate::{MailboxId, QueueCount};
 
 /// Above this many the kept counters are dropped between two groups.
 const KEPT_MAX: usize = 20_000;
@@ -45,6 +46,8 @@ pub(crate) struct Position {
     pub(crate) next_mailbox: u64,
     pub(crate) next_side: u64,
     pub(crate) uid_validity: u32,
+    pub(crate) next_queue: u64,
+    pub(crate) queued: QueueCount,
 }
 
 /// Where a body lies.
@@ -115,6 +118,7 @@ pub(crate) struct Tables {
     pub(crate) renamed: Vec<u64>,
     /// What changes, for who follows a mailbox.
     pub(crate) journal: Journal,
+    pub(crate) queue: Writing,
 }
 
 pub(super) type Sql<T> = Result<T, rusqlite::Error>;
@@ -138,6 +142,7 @@ impl Tables {
             touched: Vec::new(),
             renamed: Vec::new(),
             journal: Journal::default(),
+            queue: Writing::default(),
         };
         tables.position = tables.stored_position()?;
         Ok(tables)
@@ -145,7 +150,8 @@ impl Tables {
 
     fn stored_position(&self) -> Sql<Position> {
         self.conn.query_row(
-            "SELECT segment, tail, number, next_mailbox, next_side, uid_validity FROM log",
+            "SELECT segment, tail, number, next_mailbox, next_side, uid_validity, next_queue, queue_rows,
+             queue_octets, queue_held, queue_destinations FROM log",
             [],
             |row| {
                 Ok(Position {
@@ -155,6 +161,13 @@ impl Tables {
                     next_mailbox: row.get::<_, i64>(3)? as u64,
                     next_side: row.get::<_, i64>(4)? as u64,
                     uid_validity: row.get(5)?,
+                    next_queue: row.get::<_, i64>(6)? as u64,
+                    queued: QueueCount {
+                        rows: row.get::<_, i64>(7)? as u64,
+                        octets: row.get::<_, i64>(8)? as u64,
+                        held: row.get::<_, i64>(9)? as u64,
+                        destinations: row.get::<_, i64>(10)? as u64,
+                    },
                 })
             },
         )
@@ -171,6 +184,7 @@ impl Tables {
         self.keys.clear();
         self.touched.clear();
         self.renamed.clear();
+        self.queue.begin_group();
         self.run("BEGIN IMMEDIATE")?;
         for mailbox in self.journal.pending() {
             match self.mailbox(mailbox)? {
@@ -187,6 +201,7 @@ impl Tables {
         self.undo.push(Undo::Position(self.position));
         self.bodies.clear();
         self.sides.clear();
+        self.queue.begin_part();
         self.savepoint = !sure;
         if sure { Ok(()) } else { self.run("SAVEPOINT part") }
     }
@@ -238,7 +253,8 @@ impl Tables {
         if !self.savepoint {
             // Nothing was done yet but looking at preconditions. Anything else would be committed with the group: then
             // the group must not be.
-            return if self.undo.len() == 1 { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) };
+            let untouched = self.undo.len() == 1 && self.queue.is_untouched();
+            return if untouched { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) };
         }
         for undo in self.undo.drain(..).rev() {
             match undo {
@@ -253,6 +269,7 @@ impl Tables {
         }
         self.bodies.clear();
         self.sides.clear();
+        self.queue.undo_part();
         self.run("ROLLBACK TO part")?;
         self.run("RELEASE part")
     }
@@ -298,11 +315,13 @@ impl Tables {
                     ])?;
             }
         }
+        self.flush_destinations()?;
         let position = self.position;
         self.conn
             .prepare_cached(
                 "UPDATE log SET segment = ?1, tail = ?2, number = ?3, next_mailbox = ?4, next_side = ?5,
-                 uid_validity = ?6",
+                 uid_validity = ?6, next_queue = ?7, queue_rows = ?8, queue_octets = ?9, queue_held = ?10,
+                 queue_destinations = ?11",
             )?
             .execute(params![
                 position.segment as i64,
@@ -310,7 +329,12 @@ impl Tables {
                 position.number as i64,
                 position.next_mailbox as i64,
                 position.next_side as i64,
-                position.uid_validity
+                position.uid_validity,
+                position.next_queue as i64,
+                position.queued.rows as i64,
+                position.queued.octets as i64,
+                position.queued.held as i64,
+                position.queued.destinations as i64
             ])?;
         Ok(())
     }
@@ -341,6 +365,7 @@ impl Tables {
         self.undo.clear();
         self.bodies.clear();
         self.sides.clear();
+        self.queue.clear();
         if !self.conn.is_autocommit() {
             self.run("ROLLBACK")?;
         }

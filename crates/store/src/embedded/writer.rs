@@ -169,6 +169,7 @@ impl Writer {
         match self.commit(group) {
             Outcome::Committed(results) => {
                 self.shared.changed(&self.tables.keys, &self.tables.renamed, &self.tables.touched);
+                self.shared.leases.changed(&self.tables.queue);
                 for (waiting, result) in group.drain(..).zip(results) {
                     if result.is_ok() {
                         self.shared.filter.committed(&waiting.tx);
@@ -278,7 +279,8 @@ impl Writer {
             let mark = self.records.octets.len();
             let sure = plan::cannot_fail(&mut self.tables, &waiting.tx, waiting.bodies.len())?;
             self.tables.begin_part(sure)?;
-            match Part::new(&mut self.tables, &mut self.records, now, &waiting.bodies).run(&waiting.tx) {
+            let (tables, records, leases) = (&mut self.tables, &mut self.records, &self.shared.leases);
+            match Part::new(tables, records, now, &waiting.bodies, leases).run(&waiting.tx) {
                 Ok(receipt) => results.push(Ok(receipt)),
                 Err(Fault::Tx(error)) => {
                     self.tables.undo_part()?;

@@ -2,5 +2,6 @@
 
 pub(super) mod disk_sim;
 mod faults;
+mod format;
 mod power_cut;
 mod scene;
