@@ -6,7 +6,7 @@ use bytes::Bytes;
 use packetboat_message::Address;
 use packetboat_smtp::client::{self, Envelope, Protocol, TlsPolicy};
 use packetboat_smtp::command::{self, Command, CommandError, Offered, Strictness};
-use packetboat_smtp::server::{Config, Event, Role};
+use packetboat_smtp::server::{Audience, Config, Event, Reversal, Role};
 use packetboat_smtp::{BodyKind, Client, Recipient, Sender, Server, reply};
 use packetboat_wire::sasl::{Ask, Credentials, Mechanism, ScramKeys, encode_base64};
 use packetboat_wire::{Input, ReplyClass, ReplyParser, ReplyStyle, Session};
@@ -25,6 +25,7 @@ struct PostOffice {
     log: Vec<String>,
     transaction: Option<Transaction>,
     in_login: bool,
+    turning: bool,
 }
 
 #[derive(Default)]
@@ -123,8 +124,17 @@ impl Owner<Server> for PostOffice {
                 assert!(self.in_login && self.transaction.is_none() && !done.authcid.is_empty());
                 self.say(server);
             }
-            Event::Verify(_) | Event::Expand(_) => {
+            Event::Verify(_) | Event::Expand(_) | Event::Etrn(_) => {
                 self.say(server);
+            }
+            Event::Turn(how) => {
+                assert!(self.transaction.is_none());
+                assert!(how == Reversal::Turn || self.in_login, "turned around by a stranger");
+                self.turning = self.say(server);
+            }
+            Event::Turned => {
+                assert!(self.turning, "turned around unasked");
+                server.take_rest();
             }
             Event::Hello(_) | Event::AuthFailed(_) => {}
         }
@@ -150,8 +160,12 @@ fn config(role: u8, flags: u8) -> Config {
     config.auth.required = bit(flags, 3) && bit(flags, 4);
     config.auth.needs_tls = bit(flags, 5);
     config.dsn = bit(flags, 6);
-    config.verify = bit(flags, 7);
-    config.expand = bit(flags, 7);
+    config.verify = if bit(flags, 7) { Audience::Everybody } else { Audience::Users };
+    config.expand = config.verify;
+    config.terminals = config.verify;
+    config.deliver_by = bit(flags, 6).then_some(60);
+    config.require_tls = bit(flags, 6);
+    (config.etrn, config.atrn, config.turn) = (bit(flags, 7), bit(flags, 7), bit(flags, 7));
     config.limits.message_size = MESSAGE_MAX;
     config.limits.recipients = 5;
     config
@@ -168,6 +182,7 @@ pub fn server(data: &[u8]) {
             log: Vec::new(),
             transaction: None,
             in_login: false,
+            turning: false,
         };
         let outcome = session::play(Server::new(config.clone()), &mut office, how, data);
         (outcome, office.log)

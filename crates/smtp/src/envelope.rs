@@ -8,6 +8,8 @@ use packetboat_message::Address;
 /// The reverse path and what comes with it: the MAIL command (RFC 5321 section 4.1.1.2).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sender {
+    /// Where the message is to go at its recipients'.
+    pub target: Target,
     /// Where notices about the message go; `None` is the null path `<>` (RFC 5321 section 4.5.5).
     pub path: Option<Address>,
     /// The size the client declares, in octets (RFC 1870).
@@ -28,6 +30,20 @@ pub struct Sender {
     pub hold: Option<Hold>,
     /// It shall not travel without TLS to a server that has proved who it is (RFC 8689).
     pub require_tls: bool,
+}
+
+/// Where a message goes at its recipients': which of four commands began the transaction (RFC 821 section 3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Target {
+    /// MAIL: into the mailbox.
+    #[default]
+    Mailbox,
+    /// SEND: to the terminal of a user who is there, and nowhere else.
+    Terminal,
+    /// SOML: to the terminal of a user who is there, otherwise into the mailbox.
+    TerminalOrMailbox,
+    /// SAML: into the mailbox, and to the terminal of a user who is there.
+    TerminalAndMailbox,
 }
 
 /// The forward path and what comes with it: the RCPT command (RFC 5321 section 4.1.1.3).
@@ -149,6 +165,18 @@ impl Sender {
     /// A plain sender, without parameters.
     pub fn new(path: Option<Address>) -> Sender {
         Sender { path, ..Sender::default() }
+    }
+}
+
+impl Target {
+    /// The command.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Target::Mailbox => "MAIL",
+            Target::Terminal => "SEND",
+            Target::TerminalOrMailbox => "SOML",
+            Target::TerminalAndMailbox => "SAML",
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! No number of a reply stands anywhere else in the server half. Texts are for people; programs read the codes.
 
 use std::borrow::Cow;
+use std::fmt;
 
 pub use packetboat_wire::{EnhancedCode, Reply, ReplyClass};
 
@@ -93,6 +94,26 @@ pub fn cannot_verify() -> Reply {
     reply(252, (1, 5), "Cannot verify; send a message and it will be tried")
 }
 
+/// 250: mail for the node is sent as soon as it can be (RFC 1985 section 5.1).
+pub fn queue_started(node: impl fmt::Display) -> Reply {
+    reply(250, (0, 0), format!("OK, queuing for node {node} started"))
+}
+
+/// 251: there is none (RFC 1985 section 5.1).
+pub fn nothing_queued(node: impl fmt::Display) -> Reply {
+    reply(251, (0, 0), format!("OK, no messages waiting for node {node}"))
+}
+
+/// 253: there is so much of it (RFC 1985 section 5.1).
+pub fn messages_started(count: u64, node: impl fmt::Display) -> Reply {
+    reply(253, (0, 0), format!("OK, {count} pending messages for node {node} started"))
+}
+
+/// 250: from here on the client is the server (RFC 821 section 3.8, RFC 2645 section 5.2.1).
+pub fn turning() -> Reply {
+    reply(250, (0, 0), "OK, now reversing the connection")
+}
+
 // 3yz: go on.
 
 /// 334: a challenge in base64 (RFC 4954 section 4). Empty, it still has its space.
@@ -152,6 +173,16 @@ pub fn mailbox_busy() -> Reply {
     reply(450, (2, 1), "Mailbox busy, try again later")
 }
 
+/// 450: nobody is there to read a message now (RFC 821 section 3.4).
+pub fn user_not_active() -> Reply {
+    reply(450, (2, 1), "The user is not logged in, or takes no such messages")
+}
+
+/// 450: not all of these domains are yours, or it is too soon (RFC 2645 section 5.2.1).
+pub fn turn_refused() -> Reply {
+    reply(450, (7, 1), "ATRN request refused")
+}
+
 /// 451: a mailbox has gone or filled up since it was accepted.
 pub fn recipients_changed() -> Reply {
     reply(451, (2, 0), "A recipient's mailbox has changed meanwhile, send the message again")
@@ -180,6 +211,21 @@ pub fn mailbox_full_for_now() -> Reply {
 /// 452: those before are accepted, this one needs another transaction (RFC 5321 section 4.5.3.1.10).
 pub fn too_many_recipients() -> Reply {
     reply(452, (5, 3), "Too many recipients, send the rest in another transaction")
+}
+
+/// 453: there is nothing to turn around for (RFC 2645 section 5.2.1).
+pub fn no_mail() -> Reply {
+    reply(453, (0, 0), "You have no mail")
+}
+
+/// 458: the queue cannot be looked at now (RFC 1985 section 5.1).
+pub fn queue_unavailable(node: impl fmt::Display) -> Reply {
+    reply(458, (3, 0), format!("Unable to queue messages for node {node}"))
+}
+
+/// 459: not for you, or not from here (RFC 1985 section 5.1).
+pub fn node_not_allowed(node: impl fmt::Display, why: &str) -> Reply {
+    reply(459, (7, 1), format!("Node {node} not allowed: {why}"))
 }
 
 /// 454: the login could not be checked (RFC 4954 section 6).
@@ -262,6 +308,11 @@ pub fn bad_sequence(text: impl Into<Text>) -> Reply {
 /// 504: a value of a parameter that is not known.
 pub fn parameter_not_implemented() -> Reply {
     reply(504, (5, 4), "Command parameter not implemented")
+}
+
+/// 504: there is no such topic (RFC 5321 section 4.3.2).
+pub fn no_help() -> Reply {
+    reply(504, (5, 4), "No help on that, say HELP alone")
 }
 
 /// 504: no such mechanism (RFC 4954 section 4).
@@ -358,6 +409,14 @@ pub fn recipient_domain_missing() -> Reply {
     reply(553, (1, 3), "Recipient address needs a domain")
 }
 
+/// 553: several mailboxes are meant (RFC 5321 section 3.5.1); without any they are not told.
+pub fn ambiguous<T: AsRef<str>>(mailboxes: impl IntoIterator<Item = T>) -> Reply {
+    let mailboxes: Vec<T> = mailboxes.into_iter().collect();
+    let head = if mailboxes.is_empty() { "User ambiguous" } else { "Ambiguous; possibilities are" };
+    let lines = [head].into_iter().chain(mailboxes.iter().map(T::as_ref));
+    Reply::multi(553, lines).with_enhanced(EnhancedCode::new(5, 1, 4))
+}
+
 /// 553: a name written beyond ASCII without SMTPUTF8 (RFC 6531 section 3.5).
 pub fn recipient_needs_utf8() -> Reply {
     reply(553, (6, 7), "Non-ASCII address needs SMTPUTF8")
@@ -419,6 +478,15 @@ mod tests {
             (hello(["x"]), "250 x"),
             (will_forward("x"), "251 2.1.5"),
             (cannot_verify(), "252 2.1.5"),
+            (queue_started("x"), "250 2.0.0"),
+            (nothing_queued("x"), "251 2.0.0"),
+            (messages_started(1, "x"), "253 2.0.0 OK, 1 pending messages for node x started"),
+            (turning(), "250 2.0.0"),
+            (turn_refused(), "450 4.7.1"),
+            (no_mail(), "453 4.0.0"),
+            (queue_unavailable("x"), "458 4.3.0"),
+            (node_not_allowed("x", "y"), "459 4.7.1 Node x not allowed: y"),
+            (ambiguous(["x"]), "553 5.1.4 Ambiguous"),
             (challenge("x"), "334 x"),
             (start_mail_input(), "354 Start"),
             (shutting_down(), "421 4.3.2"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use packetboat_message::Domain;
-use packetboat_smtp::command::Strictness;
-use packetboat_smtp::server::{Config, Event, Role};
+use packetboat_smtp::command::{Node, Strictness};
+use packetboat_smtp::server::{Audience, Config, Event, Reversal, Role};
 use packetboat_smtp::{ForwardPath, Recipient, Server, reply};
 use packetboat_wire::sasl::{Ask, Mechanism, ScramKeys};
 use packetboat_wire::transcript::{self, Owner, Script};
@@ -81,6 +81,20 @@ impl PostOffice {
         self.forget();
     }
 
+    fn etrn(&self, server: &mut Server, node: &Node) {
+        match node {
+            Node::Domain(domain) if domain.to_string() == "lan.example" => {
+                server.accept_with(reply::messages_started(14, domain));
+            }
+            Node::Domain(domain) if domain.to_string() == "empty.example" => {
+                server.accept_with(reply::nothing_queued(domain));
+            }
+            Node::Below(_) => server.accept(),
+            Node::Domain(domain) => server.refuse(reply::node_not_allowed(domain, "it is no peer")),
+            Node::Queue(name) => server.refuse(reply::queue_unavailable(name)),
+        }
+    }
+
     fn forget(&mut self) {
         *self = PostOffice::default();
     }
@@ -130,7 +144,27 @@ impl Owner<Server> for PostOffice {
             Event::Expand(name) if name == "staff" => {
                 server.accept_with(reply::mailboxes(["<alice@example.org>", "<bob@example.org>"]));
             }
+            Event::Verify(name) if name == "smith" => {
+                server.refuse(reply::ambiguous(["Joe <joe@example.org>", "Jane <jane@example.org>"]));
+            }
+            Event::Verify(name) if name == "moved" => {
+                server.refuse(reply::user_not_local("moved@example.net"));
+            }
             Event::Verify(_) => server.accept(),
+            Event::Etrn(node) => self.etrn(server, &node),
+            Event::Turn(Reversal::Atrn(domains)) => {
+                let names: Vec<String> = domains.iter().map(ToString::to_string).collect();
+                match names.join(" ").as_str() {
+                    "" | "example.org" => server.accept(),
+                    "empty.example" => server.refuse(reply::no_mail()),
+                    _ => server.refuse(reply::turn_refused()),
+                }
+            }
+            Event::Turn(Reversal::Turn) => server.accept(),
+            Event::Turned => {
+                let rest = server.take_rest();
+                assert!(rest.is_empty() || rest.starts_with(b"220 "), "{rest:?}");
+            }
             Event::Expand(_) => server.refuse(reply::mailbox_unavailable()),
             Event::Hello(_) | Event::AuthFailed(_) => {}
         }
@@ -181,8 +215,18 @@ fn make(script: &Script) -> (Server, PostOffice) {
     config.deliver_by = number("deliver-by").map(|least| least.try_into().unwrap());
     config.future_release = number("future-release").map(Duration::from_secs);
     config.require_tls = set("require-tls").is_some();
-    config.verify = set("verify").is_some();
-    config.expand = set("expand").is_some();
+    let audience = |name| match set(name) {
+        None => Audience::Nobody,
+        Some("users") => Audience::Users,
+        Some("") => Audience::Everybody,
+        Some(other) => panic!("{other} is no audience"),
+    };
+    config.verify = audience("verify");
+    config.expand = audience("expand");
+    config.terminals = audience("terminals");
+    config.etrn = set("etrn").is_some();
+    config.atrn = set("atrn").is_some();
+    config.turn = set("turn").is_some();
     config.timeouts.greeting_delay = Duration::from_secs(number("greeting-delay").unwrap_or(0));
     let small = |name, usual| number(name).map_or(usual, |value| value.try_into().unwrap());
     config.limits.message_size = number("max-size").unwrap_or(config.limits.message_size);

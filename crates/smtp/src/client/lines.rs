@@ -18,7 +18,7 @@ pub(super) fn push_line(output: &mut Vec<u8>, line: &str) {
 
 /// `MAIL FROM:<path> parameters`, with those the server offers.
 pub(super) fn mail(sender: &Sender, server: &Capabilities) -> String {
-    let mut line = "MAIL FROM:<".to_owned();
+    let mut line = format!("{} FROM:<", sender.target.verb());
     // Writing to a string does not fail.
     let _ = write_mail(&mut line, sender, server);
     line
@@ -137,7 +137,7 @@ mod tests {
     use super::super::FutureRelease;
     use super::*;
     use crate::command::{self, Command, Offered, Strictness};
-    use crate::envelope::{DeliverBy, Hold, Late, OriginalRecipient};
+    use crate::envelope::{DeliverBy, Hold, Late, OriginalRecipient, Target};
 
     fn everything() -> Capabilities {
         Capabilities {
@@ -155,6 +155,7 @@ mod tests {
 
     fn full_sender() -> Sender {
         Sender {
+            target: Target::TerminalAndMailbox,
             path: Some(Address::parse("jos\u{e9}@b\u{fc}cher.example").unwrap()),
             size: Some(1234),
             body: BodyKind::EightBit,
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_not_offered_is_not_said() {
         let nothing = Capabilities::default();
-        let sender = Sender { smtputf8: false, ..full_sender() };
+        let sender = Sender { target: Target::Mailbox, smtputf8: false, ..full_sender() };
         assert_eq!(mail(&sender, &nothing), "MAIL FROM:<jos\u{e9}@xn--bcher-kva.example>");
         assert_eq!(mail(&Sender::default(), &everything()), "MAIL FROM:<>");
         assert_eq!(rcpt(&full_recipient(), &sender, &nothing), "RCPT TO:<\"a b\"@c.example>");

@@ -4,10 +4,11 @@ mod parameters;
 mod path;
 pub(crate) mod xtext;
 
+use packetboat_message::Domain;
 use packetboat_wire::Secret;
 use thiserror::Error;
 
-use crate::envelope::{Recipient, Sender};
+use crate::envelope::{Recipient, Sender, Target};
 
 /// Octets of a name in HELO that are kept; a domain is not longer (RFC 5321 section 4.5.3.1.2).
 const HELLO_NAME_MAX: usize = 255;
@@ -45,7 +46,7 @@ pub struct Offered {
 pub enum Command {
     /// HELO, EHLO or LHLO.
     Hello(Hello),
-    /// MAIL FROM.
+    /// MAIL FROM, SEND FROM, SOML FROM, SAML FROM.
     Mail(Sender),
     /// RCPT TO.
     Rcpt {
@@ -69,12 +70,18 @@ pub enum Command {
     Noop,
     /// QUIT.
     Quit,
-    /// HELP.
-    Help,
+    /// HELP, and on what.
+    Help(Option<String>),
     /// VRFY and what to verify.
     Verify(String),
     /// EXPN and the list to expand.
     Expand(String),
+    /// TURN (RFC 821 section 3.8).
+    Turn,
+    /// ETRN (RFC 1985).
+    Etrn(Node),
+    /// ATRN (RFC 2645) and the domains whose mail is wanted; none: all that there are.
+    Atrn(Vec<Domain>),
     /// STARTTLS (RFC 3207).
     StartTls,
     /// AUTH (RFC 4954).
@@ -95,6 +102,17 @@ pub struct Hello {
     /// quotes (those are replaced by `?`), at most 255 octets. Empty if it gave none, which only
     /// [`Strictness::Lenient`] lets through. It proves nothing.
     pub name: String,
+}
+
+/// Whose mail shall be sent now (RFC 1985 section 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// This host's or domain's.
+    Domain(Domain),
+    /// `@`: this domain's and that of all below it.
+    Below(Domain),
+    /// `#`: what lies in a queue of this name.
+    Queue(String),
 }
 
 /// The three greetings of a client.
@@ -153,6 +171,9 @@ pub enum CommandError {
     /// The name to verify or expand is written beyond ASCII, and SMTPUTF8 was not asked for.
     #[error("the name needs SMTPUTF8")]
     NameNeedsUtf8,
+    /// Not the name of a host or domain in full.
+    #[error("the domain is wrong or not written in full")]
+    NodeSyntax,
     /// A parameter that is not understood.
     #[error("unknown parameter")]
     UnknownParameter,
@@ -180,7 +201,7 @@ pub fn parse(line: &[u8], strictness: Strictness, offered: &Offered) -> Result<C
     let trimmed = argument.trim_start_matches([' ', '\t']);
     match verb {
         Verb::Hello(verb) => hello(verb, trimmed, strictness).map(Command::Hello),
-        Verb::Mail => mail(argument, strictness, offered),
+        Verb::Mail(target) => mail(target, argument, strictness, offered),
         Verb::Rcpt => rcpt(argument, strictness, offered),
         Verb::Data => alone(trimmed, Command::Data),
         Verb::Bdat => bdat(trimmed),
@@ -193,13 +214,16 @@ pub fn parse(line: &[u8], strictness: Strictness, offered: &Offered) -> Result<C
         Verb::Reset => Ok(Command::Reset),
         Verb::Quit => Ok(Command::Quit),
         Verb::Noop => Ok(Command::Noop),
-        Verb::Help => Ok(Command::Help),
+        Verb::Help => Ok(Command::Help((!trimmed.is_empty()).then(|| trimmed.to_owned()))),
+        Verb::Turn => alone(trimmed, Command::Turn),
+        Verb::Etrn => node(trimmed).map(Command::Etrn),
+        Verb::Atrn => atrn(trimmed).map(Command::Atrn),
     }
 }
 
 enum Verb {
     Hello(HelloVerb),
-    Mail,
+    Mail(Target),
     Rcpt,
     Data,
     Bdat,
@@ -209,6 +233,9 @@ enum Verb {
     Help,
     Verify,
     Expand,
+    Turn,
+    Etrn,
+    Atrn,
     StartTls,
     Auth,
 }
@@ -223,7 +250,10 @@ impl Verb {
             b"HELO" => Verb::Hello(HelloVerb::Helo),
             b"EHLO" => Verb::Hello(HelloVerb::Ehlo),
             b"LHLO" => Verb::Hello(HelloVerb::Lhlo),
-            b"MAIL" => Verb::Mail,
+            b"MAIL" => Verb::Mail(Target::Mailbox),
+            b"SEND" => Verb::Mail(Target::Terminal),
+            b"SOML" => Verb::Mail(Target::TerminalOrMailbox),
+            b"SAML" => Verb::Mail(Target::TerminalAndMailbox),
             b"RCPT" => Verb::Rcpt,
             b"DATA" => Verb::Data,
             b"BDAT" => Verb::Bdat,
@@ -235,9 +265,10 @@ impl Verb {
             b"EXPN" => Verb::Expand,
             b"STARTTLS" => Verb::StartTls,
             b"AUTH" => Verb::Auth,
-            b"SEND" | b"SOML" | b"SAML" | b"TURN" | b"ETRN" | b"ATRN" | b"BURL" => {
-                return Err(CommandError::NotImplemented);
-            }
+            b"TURN" => Verb::Turn,
+            b"ETRN" => Verb::Etrn,
+            b"ATRN" => Verb::Atrn,
+            b"BURL" => return Err(CommandError::NotImplemented),
             b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"PATCH" | b"OPTIONS" | b"CONNECT"
             | b"TRACE" | b"PRI" | b"HOST:" | b"USER-AGENT:" => return Err(CommandError::ForeignProtocol),
             _ => return Err(CommandError::UnknownVerb),
@@ -252,7 +283,7 @@ fn alone(argument: &str, command: Command) -> Result<Command, CommandError> {
 fn hello(verb: HelloVerb, argument: &str, strictness: Strictness) -> Result<Hello, CommandError> {
     if strictness == Strictness::Strict {
         // `ehlo = "EHLO" SP ( Domain / address-literal )`; a HELO with a literal is as common as harmless.
-        let domain = packetboat_message::Domain::parse(argument).map_err(|_| CommandError::HelloName)?;
+        let domain = Domain::parse(argument).map_err(|_| CommandError::HelloName)?;
         return Ok(Hello { verb, name: domain.to_ascii() });
     }
     let word = argument.split([' ', '\t']).next().unwrap_or_default();
@@ -260,10 +291,15 @@ fn hello(verb: HelloVerb, argument: &str, strictness: Strictness) -> Result<Hell
     Ok(Hello { verb, name: word.chars().map(shown).take(HELLO_NAME_MAX).collect() })
 }
 
-fn mail(argument: &str, strictness: Strictness, offered: &Offered) -> Result<Command, CommandError> {
+fn mail(
+    target: Target,
+    argument: &str,
+    strictness: Strictness,
+    offered: &Offered,
+) -> Result<Command, CommandError> {
     let text = after_keyword(argument, "FROM", strictness)?;
     let (parsed, rest) = path::reverse(text, strictness)?;
-    let mut sender = Sender::new(parsed.path);
+    let mut sender = Sender { target, ..Sender::new(parsed.path) };
     parameters::of_mail(rest, offered, &mut sender)?;
     if parsed.needs_utf8 && !sender.smtputf8 {
         return Err(CommandError::SenderNeedsUtf8);
@@ -348,3 +384,29 @@ fn name(argument: &str) -> Result<String, CommandError> {
 
 #[cfg(test)]
 mod tests;
+
+/// `ETRN [<option character>]<node name>` (RFC 1985 section 5).
+fn node(argument: &str) -> Result<Node, CommandError> {
+    if let Some(name) = argument.strip_prefix('#') {
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic());
+        return if is_name { Ok(Node::Queue(name.to_owned())) } else { Err(CommandError::NodeSyntax) };
+    }
+    match argument.strip_prefix('@') {
+        Some(name) => full_domain(name).map(Node::Below),
+        None => full_domain(argument).map(Node::Domain),
+    }
+}
+
+/// `ATRN [SP domain *("," domain)]` (RFC 2645 section 5.2.1).
+fn atrn(argument: &str) -> Result<Vec<Domain>, CommandError> {
+    if argument.is_empty() {
+        return Ok(Vec::new());
+    }
+    argument.split(',').map(|name| full_domain(name.trim_matches(' '))).collect()
+}
+
+/// A domain in full: a name alone, or an address, is none.
+fn full_domain(name: &str) -> Result<Domain, CommandError> {
+    let domain = Domain::parse(name).ok().filter(|_| name.contains('.') && !name.starts_with('['));
+    domain.ok_or(CommandError::NodeSyntax)
+}

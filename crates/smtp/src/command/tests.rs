@@ -17,6 +17,24 @@ fn hello(verb: HelloVerb, name: &str) -> Result<Command, CommandError> {
     Ok(Command::Hello(Hello { verb, name: name.to_owned() }))
 }
 
+fn domain(name: &str) -> Domain {
+    Domain::parse(name).unwrap()
+}
+
+#[test]
+fn the_four_ways_to_begin() {
+    for (verb, target) in [
+        ("MAIL", Target::Mailbox),
+        ("send", Target::Terminal),
+        ("SOML", Target::TerminalOrMailbox),
+        ("Saml", Target::TerminalAndMailbox),
+    ] {
+        let (strict, lenient) = both(&format!("{verb} FROM:<a@b.example> SIZE=1"));
+        assert!(matches!(&strict, Ok(Command::Mail(sender)) if sender.target == target), "{strict:?}");
+        assert_eq!(strict, lenient);
+    }
+}
+
 #[test]
 fn simple_verbs_in_any_case() {
     for (line, expected) in [
@@ -26,8 +44,15 @@ fn simple_verbs_in_any_case() {
         ("NoOp", Command::Noop),
         ("NOOP ping", Command::Noop),
         ("quit", Command::Quit),
-        ("HELP", Command::Help),
-        ("HELP MAIL", Command::Help),
+        ("HELP", Command::Help(None)),
+        ("HELP  Mail ", Command::Help(Some("Mail".into()))),
+        ("TURN", Command::Turn),
+        ("ETRN Lan.Example", Command::Etrn(Node::Domain(domain("lan.example")))),
+        ("ETRN @lan.example", Command::Etrn(Node::Below(domain("lan.example")))),
+        ("etrn #uucp", Command::Etrn(Node::Queue("uucp".into()))),
+        ("ATRN", Command::Atrn(vec![])),
+        ("ATRN a.example,b.example", Command::Atrn(vec![domain("a.example"), domain("b.example")])),
+        ("atrn a.example, b.example", Command::Atrn(vec![domain("a.example"), domain("b.example")])),
         ("STARTTLS", Command::StartTls),
         ("BDAT 0", Command::Bdat { size: 0, last: false }),
         ("bdat 86 last", Command::Bdat { size: 86, last: true }),
@@ -56,9 +81,18 @@ fn what_is_wrong_in_every_mode() {
         ("XYZZY", UnknownVerb),
         ("NOOPE", UnknownVerb),
         ("a-very-long-verb-indeed", UnknownVerb),
-        ("TURN", NotImplemented),
-        ("SOML FROM:<a@b.example>", NotImplemented),
-        ("ETRN example.org", NotImplemented),
+        ("BURL imap://example.org", NotImplemented),
+        ("TURN around", Argument),
+        ("SEND", PathSyntax),
+        ("SOML TO:<a@b.example>", PathSyntax),
+        ("ETRN", NodeSyntax),
+        ("ETRN localname", NodeSyntax),
+        ("ETRN [192.0.2.1]", NodeSyntax),
+        ("ETRN a.example b.example", NodeSyntax),
+        ("ETRN @", NodeSyntax),
+        ("ETRN #", NodeSyntax),
+        ("ATRN a.example,", NodeSyntax),
+        ("ATRN a.example b.example", NodeSyntax),
         ("GET / HTTP/1.1", ForeignProtocol),
         ("Host: mail.example.org", ForeignProtocol),
         ("DATA now", Argument),

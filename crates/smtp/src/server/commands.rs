@@ -10,17 +10,10 @@ use crate::reply;
 
 use super::body::LineEnds;
 use super::config::{AUTH_LINE_MAX, COMMAND_LINE_MAX};
-use super::{Abort, Closed, Event, Question, Role, Server, State, Transaction, Turn};
+use super::{Abort, Closed, Event, Question, Reversal, Role, Server, State, Transaction, Turn};
 
 /// The first octet of a TLS record with a handshake: a client that takes our clear port for one with implicit TLS.
 const TLS_HANDSHAKE: u8 = 0x16;
-
-/// What HELP says.
-const HELP: [&str; 3] = [
-    "Commands: HELO EHLO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP STARTTLS AUTH",
-    "A session: EHLO your.host, MAIL FROM:<sender>, RCPT TO:<recipient>, DATA,",
-    "the message, a line with a single dot, QUIT",
-];
 
 impl Server {
     pub(super) fn command(&mut self, now: Instant) -> Turn {
@@ -104,10 +97,10 @@ impl Server {
                 self.idle();
                 self.say(&reply::ok());
             }
-            Command::Help => {
-                self.idle();
-                self.say(&reply::help(HELP));
-            }
+            Command::Help(topic) => self.help(topic.as_deref()),
+            Command::Etrn(node) => return self.etrn(node),
+            Command::Turn => return self.reverse(Reversal::Turn),
+            Command::Atrn(domains) => return self.reverse(Reversal::Atrn(domains)),
             Command::Quit => self.say_last(&reply::closing(), Closed::Quit),
         }
         Turn::Again
@@ -144,7 +137,7 @@ impl Server {
     }
 
     /// TLS or a login, where they have to come before anything of substance, and have not.
-    fn security_must_come_first(&self) -> Option<Reply> {
+    pub(super) fn security_must_come_first(&self) -> Option<Reply> {
         if self.config.tls_required && self.tls.is_none() {
             Some(reply::tls_required())
         } else if self.config.auth.required && !self.flags.authenticated {
@@ -155,7 +148,7 @@ impl Server {
     }
 
     /// The right answer to a command that is out of place: what has to come first, before `otherwise`.
-    fn out_of_place(&self, otherwise: &'static str) -> Reply {
+    pub(super) fn out_of_place(&self, otherwise: &'static str) -> Reply {
         match self.security_must_come_first() {
             // A client that has not introduced itself does not know yet how to log in.
             Some(reply) if self.hello.is_some() || (self.config.tls_required && self.tls.is_none()) => reply,
@@ -169,6 +162,8 @@ impl Server {
         let limits = &self.config.limits;
         if self.hello.is_none() || self.security_must_come_first().is_some() || self.transaction.is_some() {
             self.complain(&self.out_of_place("A transaction is open, finish it or say RSET"));
+        } else if let Some(reply) = self.target_refused(sender.target) {
+            self.complain(&reply);
         } else if self.counts.messages >= limits.messages {
             self.say_last(&reply::too_many_messages(), Closed::Limit);
         } else if sender.size.is_some_and(|size| size > limits.message_size) {
@@ -273,34 +268,6 @@ impl Server {
         }
     }
 
-    fn verify(&mut self, name: String) -> Turn {
-        self.idle();
-        // "can be used at any time during a session, or without previously initializing a session" (RFC 5321
-        // section 4.1.4), so no EHLO is asked for.
-        if let Some(reply) = self.security_must_come_first() {
-            self.complain(&reply);
-        } else if !self.config.verify {
-            self.say(&reply::cannot_verify());
-        } else {
-            self.state = State::Asked(Question::Name);
-            return Turn::Event(Event::Verify(name));
-        }
-        Turn::Again
-    }
-
-    fn expand(&mut self, name: String) -> Turn {
-        self.idle();
-        if let Some(reply) = self.security_must_come_first() {
-            self.complain(&reply);
-        } else if !self.config.expand {
-            self.complain(&reply::not_implemented());
-        } else {
-            self.state = State::Asked(Question::Name);
-            return Turn::Event(Event::Expand(name));
-        }
-        Turn::Again
-    }
-
     fn starttls(&mut self) {
         if self.tls.is_some() {
             self.complain(&reply::bad_sequence("TLS is active already"));
@@ -333,6 +300,7 @@ fn error_reply(error: CommandError) -> Reply {
         CommandError::RecipientSyntax => reply::recipient_syntax(),
         CommandError::RecipientDomainMissing => reply::recipient_domain_missing(),
         CommandError::NameNeedsUtf8 => reply::recipient_needs_utf8(),
+        CommandError::NodeSyntax => reply::wrong_argument("Give a domain name in full"),
         CommandError::UnknownParameter => reply::unknown_parameter(),
         CommandError::UnknownParameterValue => reply::parameter_not_implemented(),
         CommandError::ParameterSyntax => reply::wrong_argument("Wrong parameter syntax"),

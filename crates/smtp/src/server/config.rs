@@ -36,6 +36,18 @@ pub enum Role {
     Lmtp,
 }
 
+/// Who may use a command that tells of users or reaches them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audience {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Whoever has logged in.
+    Users,
+    /// Everybody.
+    Everybody,
+}
+
 /// What a server session is told about itself. Shared by all sessions of a listener.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -63,10 +75,18 @@ pub struct Config {
     pub future_release: Option<Duration>,
     /// Under TLS, messages may be handed in that shall not travel without (RFC 8689).
     pub require_tls: bool,
-    /// VRFY is asked of the owner; otherwise the answer is always 252.
-    pub verify: bool,
-    /// EXPN is asked of the owner; otherwise it is 502.
-    pub expand: bool,
+    /// Whose VRFY is asked of the owner; the others hear 252.
+    pub verify: Audience,
+    /// Whose EXPN is asked of the owner; the others hear 252, or 502 if it is nobody's.
+    pub expand: Audience,
+    /// Who may write to users' terminals: SEND, SOML, SAML (RFC 821 section 3.4).
+    pub terminals: Audience,
+    /// ETRN is asked of the owner (RFC 1985).
+    pub etrn: bool,
+    /// ATRN is asked of the owner, for who has logged in (RFC 2645).
+    pub atrn: bool,
+    /// TURN is asked of the owner, who has to know the peer by other means (RFC 821 section 3.8).
+    pub turn: bool,
     /// How much of everything.
     pub limits: Limits,
     /// How long for everything.
@@ -128,8 +148,12 @@ impl Config {
             deliver_by: None,
             future_release: None,
             require_tls: false,
-            verify: false,
-            expand: false,
+            verify: Audience::Nobody,
+            expand: Audience::Nobody,
+            terminals: Audience::Nobody,
+            etrn: false,
+            atrn: false,
+            turn: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }

@@ -1,9 +1,10 @@
 //! What a server session tells and asks its owner.
 
 use bytes::Bytes;
+use packetboat_message::Domain;
 use packetboat_wire::sasl::{Ask, Done, Failure, Mechanism};
 
-use crate::command::Hello;
+use crate::command::{Hello, Node};
 use crate::envelope::{BodyKind, Recipient, Sender};
 
 /// What a server session tells or asks.
@@ -47,6 +48,24 @@ pub enum Event {
     Verify(String),
     /// Question: who is on this list? [`accept`](super::Server::accept) says 252.
     Expand(String),
+    /// Question: shall this node's mail be sent at once? [`accept`](super::Server::accept) says 250, that it is.
+    Etrn(Node),
+    /// Question: shall client and server change places? Yes is followed by [`Event::Turned`].
+    Turn(Reversal),
+    /// The client knows that it is the server now. The session has nothing more to say: who owns it goes on with a
+    /// [`Client`](crate::Client) on the same connection, which first gets what is
+    /// [left over](super::Server::take_rest).
+    Turned,
+}
+
+/// Who wants to change places, and for whose mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reversal {
+    /// TURN: the client is nobody but who its address says (RFC 821 section 3.8).
+    Turn,
+    /// ATRN: the client has logged in, and wants the mail for these domains; none: for all that are its own
+    /// (RFC 2645).
+    Atrn(Vec<Domain>),
 }
 
 /// Why a login failed.
@@ -96,4 +115,6 @@ pub enum Closed {
     Hostile,
     /// The owner said so, with a reply 421 or a refused greeting.
     Owner,
+    /// Client and server have changed places.
+    Turned,
 }

@@ -90,11 +90,23 @@ impl Server {
         if config.require_tls && self.tls.is_some() {
             lines.push("REQUIRETLS".into());
         }
-        if config.verify {
+        if self.is_among(config.verify) {
             lines.push("VRFY".into());
         }
-        if config.expand {
+        if self.is_among(config.expand) {
             lines.push("EXPN".into());
+        }
+        if self.is_among(config.terminals) {
+            lines.extend(["SEND", "SOML", "SAML"].map(Cow::from));
+        }
+        if config.etrn {
+            lines.push("ETRN".into());
+        }
+        if config.atrn {
+            lines.push("ATRN".into());
+        }
+        if config.turn {
+            lines.push("TURN".into());
         }
         // RFC 9422: what else would be found out by running against it.
         lines.push(

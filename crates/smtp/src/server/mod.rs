@@ -14,6 +14,8 @@ mod commands;
 mod config;
 mod event;
 mod greeting;
+mod help;
+mod verbs;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,10 +34,10 @@ use auth::Exchange;
 use body::{Chunk, Data, LineEnds};
 
 pub use config::{
-    AUTH_LINE_MAX, AuthConfig, BODY_GRACE, BODY_TIMEOUT, COMMAND_LINE_MAX, COMMAND_TIMEOUT, Config,
+    AUTH_LINE_MAX, Audience, AuthConfig, BODY_GRACE, BODY_TIMEOUT, COMMAND_LINE_MAX, COMMAND_TIMEOUT, Config,
     DEFECT_TIMEOUT, Limits, Role, SLOWEST_BODY, SWALLOW_MAX, Timeouts,
 };
-pub use event::{Abort, AuthFailure, Closed, Event};
+pub use event::{Abort, AuthFailure, Closed, Event, Reversal};
 
 /// Replies are gathered up to so many octets before they are given to the driver.
 const GATHER_MAX: usize = 4096;
@@ -80,6 +82,8 @@ enum State {
     Auth(Box<Exchange>),
     /// The driver is to do a TLS handshake, or is at it.
     Handshake { begun: bool },
+    /// Client and server change places, as the owner is to be told when the client has been.
+    Turned,
     /// Nothing more is read.
     Closing,
 }
@@ -94,6 +98,8 @@ enum Question {
     /// So many answers are awaited.
     BodyEnd(u32),
     Name,
+    Etrn,
+    Turn,
     AuthStart(auth::Request),
     Auth(Box<Exchange>),
     Authenticated,
@@ -218,6 +224,11 @@ impl Server {
         }
     }
 
+    /// After [`Event::Turned`]: what the peer has sent since, which is the beginning of the other conversation.
+    pub fn take_rest(&mut self) -> Bytes {
+        self.input.take(usize::MAX)
+    }
+
     /// Whether the owner has a question to answer.
     pub fn question_open(&self) -> bool {
         matches!(self.state, State::Asked(_))
@@ -294,6 +305,11 @@ impl Server {
             Question::Chunk(chunk) => self.state = State::Chunk(chunk),
             Question::BodyEnd(awaited) => self.answer_body(awaited, &or(reply::ok)),
             Question::Name => self.say(&or(reply::cannot_verify)),
+            Question::Etrn => self.say(&or(reply::ok)),
+            Question::Turn => {
+                self.say(&reply::turning());
+                self.state = State::Turned;
+            }
             // Without randomness there can be no login.
             Question::AuthStart(_) => self.say(&reply::authentication_unavailable()),
             Question::Auth(mut exchange) => {
@@ -331,6 +347,7 @@ impl Server {
             }
             Question::BodyEnd(awaited) => self.answer_body(awaited, reply),
             Question::Name => self.say(reply),
+            Question::Etrn | Question::Turn => self.say_refusal(reply),
             Question::AuthStart(_) | Question::Auth(_) | Question::Authenticated => self.complain(reply),
         }
     }
@@ -397,7 +414,7 @@ impl Server {
             State::Data(_) => self.data(now),
             State::Chunk(_) => self.chunk(now),
             State::Auth(_) => self.auth(),
-            State::Asked(_) | State::Handshake { .. } | State::Closing => Turn::Starved,
+            State::Asked(_) | State::Handshake { .. } | State::Turned | State::Closing => Turn::Starved,
         }
     }
 
@@ -407,6 +424,11 @@ impl Server {
             // `next` should not have been called.
             State::Asked(_) => return Some(Step::Wait { until: None }),
             State::Closing => return Some(Step::Close),
+            State::Turned => {
+                self.closed = Some(Closed::Turned);
+                self.state = State::Closing;
+                return Some(Step::Event(Event::Turned));
+            }
             State::Handshake { begun: false } => {
                 self.state = State::Handshake { begun: true };
                 return Some(Step::StartTls);
@@ -480,7 +502,7 @@ impl Session for Server {
     }
 
     fn cut_short(&mut self) -> bool {
-        if matches!(self.state, State::Closing | State::Handshake { .. }) {
+        if matches!(self.state, State::Closing | State::Handshake { .. } | State::Turned) {
             return false;
         }
         // "421 [...] This may be a reply to any command if the service knows it must shut down" (RFC 5321 section 4.2.2).

@@ -108,6 +108,8 @@ impl Handler<Server> for Smtp {
             }
             // What a stranger may learn of who is here is decided with aliases and lists; until then, nothing.
             Event::Verify(_) | Event::Expand(_) => session.accept(),
+            Event::Etrn(_) | Event::Turn(_) => session.refuse(reply::local_error()),
+            Event::Turned => {}
         }
         Ok(())
     }
