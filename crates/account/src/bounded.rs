@@ -7,26 +7,28 @@ use std::hash::Hash;
 /// Holds at most `capacity` entries. New entries go into a young half; when that is full, the old half is forgotten and
 /// the young one becomes old. What is asked for moves back among the young, so entries in use stay, at constant cost.
 #[derive(Debug)]
-pub(crate) struct Bounded<K, V> {
+pub struct Bounded<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     half: usize,
 }
 
 impl<K: Hash + Eq, V> Bounded<K, V> {
-    pub(crate) fn new(capacity: usize) -> Bounded<K, V> {
+    /// With so many places.
+    pub fn new(capacity: usize) -> Bounded<K, V> {
         Bounded { young: HashMap::new(), old: HashMap::new(), half: (capacity / 2).max(1) }
     }
 
     /// The entry, if it is among the young ones: what can be asked through a shared reference.
-    pub(crate) fn peek_young<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub fn peek_young<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.young.get(key)
     }
 
-    pub(crate) fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    /// The entry; it is among the young ones from now on.
+    pub fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -36,14 +38,15 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.young.get_mut(key)
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    /// Puts an entry in, forgetting old ones where there is no place.
+    pub fn insert(&mut self, key: K, value: V) {
         self.make_place(&key);
         self.old.remove(&key);
         self.young.insert(key, value);
     }
 
     /// The entry, made when there is none.
-    pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+    pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let value = self.old.remove(&key);
         self.make_place(&key);
         self.young.entry(key).or_insert_with(|| value.unwrap_or_else(make))
@@ -55,7 +58,8 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets all.
+    pub fn clear(&mut self) {
         self.young = HashMap::new();
         self.old = HashMap::new();
     }

@@ -19,6 +19,7 @@ mod record;
 pub mod throttle;
 
 pub use access::Access;
+pub use bounded::Bounded;
 pub use credential::{
     Attempt, Authenticator, AuthenticatorOptions, Denied, Identity, NewPassword, Proof, Reason,
 };

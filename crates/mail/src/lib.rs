@@ -5,6 +5,7 @@
 //! [`Refusal`]s with a meaning: this room knows no reply codes, no sockets, and not which backend stands behind the
 //! store.
 
+pub mod alias;
 mod id;
 mod intake;
 pub mod mailbox;

@@ -130,6 +130,16 @@ impl LocalPart {
         }
     }
 
+    /// A local part from its text without quoting.
+    pub fn plain(text: &str) -> Result<LocalPart, InvalidAddress> {
+        match text.len() {
+            0 => Err(InvalidAddress::Form),
+            n if n > LOCAL_PART_MAX => Err(InvalidAddress::LocalPartTooLong),
+            _ if text.contains(char::is_control) => Err(InvalidAddress::LocalPart),
+            _ => Ok(LocalPart(text.to_owned())),
+        }
+    }
+
     /// The text without quoting.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -283,6 +293,17 @@ mod tests {
             assert_eq!(Address::parse(text).expect(text).to_string(), shown);
             assert_eq!(Address::parse(shown).expect(shown), Address::parse(text).expect(text));
         }
+    }
+
+    #[test]
+    fn a_local_part_without_quoting_is_what_quoting_makes_of_it() {
+        for text in ["alice", "a b", "a\"b", "a..b", "@", "josé"] {
+            let plain = LocalPart::plain(text).expect(text);
+            assert_eq!(LocalPart::parse(&plain.to_string()), Ok(plain), "{text}");
+        }
+        assert_eq!(LocalPart::plain(""), Err(InvalidAddress::Form));
+        assert_eq!(LocalPart::plain("a\r\nb"), Err(InvalidAddress::LocalPart));
+        assert_eq!(LocalPart::plain(&"a".repeat(65)), Err(InvalidAddress::LocalPartTooLong));
     }
 
     #[test]

@@ -62,6 +62,9 @@ impl Directory {
             // the postmaster's or, as `user+tag`, somebody else's.
             self.forget_lookups();
             added.extend(accounts);
+            let first = added.first().map(|account| account.id);
+            let mut lookups = self.inner.lookups.write();
+            lookups.oldest_account = lookups.oldest_account.or(first);
         }
         drop(changing);
         Ok(added)
@@ -176,6 +179,7 @@ impl Directory {
         change.commit(&self.inner.store).await?;
         self.inner.revocations.tell(id, Revoked::All);
         self.forget_lookups();
+        self.relearn_oldest().await?;
         drop(changing);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Whose mail is it: the question asked for every recipient, answered without waiting.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use packetboat_message::{Address, Domain};
 use packetboat_store::AccountId;
@@ -52,16 +53,47 @@ impl Directory {
         Ok(found)
     }
 
-    /// Who gets mail to `postmaster` without a domain (RFC 5321 section 2.3.5): the postmaster of the default domain, or
-    /// of the only one.
-    pub fn find_postmaster(&self) -> Result<Found, DirectoryError> {
-        match self.default_domain() {
-            Some(domain) => match self.inner.postmaster(&domain)? {
-                Some(account) => Ok(Found::Account(account)),
-                None => Ok(Found::UnknownUser),
-            },
-            None => Ok(Found::UnknownDomain),
+    /// Whose this very address is: no part of it is taken for a tag, and `postmaster` is nobody's unless somebody has it.
+    /// Reads the store; [`find`](Directory::find) is what remembers.
+    pub fn owner(&self, address: &Address) -> Result<Option<Arc<Account>>, DirectoryError> {
+        match self.inner.domain(address.domain())? {
+            Some(_) => self.inner.owner(address.domain(), &address.local().as_str().to_lowercase()),
+            None => Ok(None),
         }
+    }
+
+    /// Who gets a domain's mail for `postmaster` if nobody has that very address.
+    pub fn postmaster_of(&self, domain: &Domain) -> Result<Option<Arc<Account>>, DirectoryError> {
+        self.inner.postmaster(domain)
+    }
+
+    /// The character between user and tag where nothing else is said of a domain.
+    pub fn subaddress_separator(&self) -> Option<char> {
+        self.inner.options.subaddress_separator
+    }
+
+    /// A number that grows with each change of domains, accounts or addresses: what was found out while it stayed the
+    /// same may be remembered.
+    pub fn generation(&self) -> u64 {
+        self.inner.generation.load(Ordering::Acquire)
+    }
+
+    /// Who gets mail to `postmaster` without a domain (RFC 5321 section 2.3.5): the postmaster of the default domain, or
+    /// of the only one, or else the oldest account.
+    pub fn find_postmaster(&self) -> Result<Found, DirectoryError> {
+        let default = self.default_domain();
+        if let Some(domain) = &default
+            && let Some(account) = self.inner.postmaster(domain)?
+        {
+            return Ok(Found::Account(account));
+        }
+        let oldest = self.inner.lookups.read().oldest_account;
+        if let Some(id) = oldest
+            && let Some(account) = self.inner.account(id)?
+        {
+            return Ok(Found::Account(account));
+        }
+        Ok(if default.is_some() { Found::UnknownUser } else { Found::UnknownDomain })
     }
 
     /// Whether mail to this domain is delivered here.

@@ -7,9 +7,10 @@ mod domain;
 mod find;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use packetboat_message::Domain;
-use packetboat_store::Store;
+use packetboat_store::{AccountId, Store};
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) secret: [u8; 32],
     pub(crate) revocations: Revocations,
     lookups: RwLock<Lookups>,
+    /// [`Lookups::generation`], for those who ask nothing else.
+    generation: AtomicU64,
     /// Held during a change, so that what it read is still true when it is committed.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
@@ -79,6 +82,7 @@ struct Lookups {
     /// One more with each change.
     generation: u64,
     only_domain: Option<Domain>,
+    oldest_account: Option<AccountId>,
 }
 
 /// An entry as read.
@@ -102,11 +106,14 @@ impl Directory {
                 found: Bounded::new(LOOKUPS_MAX),
                 generation: 0,
                 only_domain: None,
+                oldest_account: None,
             }),
+            generation: AtomicU64::new(0),
             changing: tokio::sync::Mutex::new(()),
         };
         let directory = Directory { inner: Arc::new(inner) };
         directory.relearn_domains().await?;
+        directory.relearn_oldest().await?;
         Ok(directory)
     }
 
@@ -130,6 +137,7 @@ impl Directory {
         let mut lookups = self.inner.lookups.write();
         lookups.found.clear();
         lookups.generation += 1;
+        self.inner.generation.store(lookups.generation, Ordering::Release);
     }
 
     /// Finds out anew whether there is one domain only. Called after each change of the domains.
@@ -140,6 +148,13 @@ impl Directory {
             [only] => Some(only.name.clone()),
             _ => None,
         };
+        Ok(())
+    }
+
+    /// Finds out anew which account is the oldest. Called when the one that was may be gone.
+    async fn relearn_oldest(&self) -> Result<(), DirectoryError> {
+        let first = self.accounts(None, 1).await?;
+        self.inner.lookups.write().oldest_account = first.first().map(|account| account.id);
         Ok(())
     }
 }
