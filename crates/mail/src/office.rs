@@ -11,10 +11,11 @@ use packetboat_message::{Address, Domain};
 use packetboat_store::{AccountId, MailboxId, Store};
 use parking_lot::{Mutex, RwLock};
 
+use crate::alias::Aliases;
 use crate::maildrop::Locks;
 use crate::outbound::Routes;
 use crate::queue::Settings;
-use crate::{Addressee, Refusal, Route};
+use crate::{Addressee, LegTo, Refusal, Route};
 
 /// Remembered inboxes; beyond it the memory starts anew.
 const INBOX_MEMORY: usize = 65_536;
@@ -29,6 +30,7 @@ pub struct PostOffice {
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) directory: Directory,
+    pub(crate) aliases: Aliases,
     pub(crate) hostname: Domain,
     pub(crate) limits: Limits,
     pub(crate) locks: Locks,
@@ -109,6 +111,7 @@ impl PostOffice {
     pub fn new(store: Store, directory: Directory, hostname: Domain, limits: Limits) -> PostOffice {
         PostOffice {
             shared: Arc::new(Shared {
+                aliases: Aliases::new(store.clone(), directory.clone()),
                 store,
                 directory,
                 hostname,
@@ -133,11 +136,15 @@ impl PostOffice {
         Arc::clone(&self.shared.outgoing.read())
     }
 
-    /// Whether an account has `address` as one of its own, so may send under it.
+    /// Whether an account may send under `address`: whoever gets an address's mail here may also answer by it.
     pub(crate) fn owns(&self, account: AccountId, address: &Address) -> Result<bool, Refusal> {
         match self.route(&Addressee::Mailbox(address.clone()), None)? {
             Route::Local(owner) => Ok(owner.id == account),
-            Route::Expanded(_) | Route::UnknownUser | Route::Moved(_) | Route::Elsewhere => Ok(false),
+            Route::Expanded(expansion) => Ok(expansion.legs.iter().any(|leg| match &leg.to {
+                LegTo::Local(member) => member.id == account,
+                LegTo::Remote { .. } => false,
+            })),
+            Route::UnknownUser | Route::Moved(_) | Route::Elsewhere => Ok(false),
         }
     }
 

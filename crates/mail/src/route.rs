@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use packetboat_account::{Account, Found};
-use packetboat_message::Address;
+use packetboat_message::{Address, LocalPart};
 
+use crate::alias::{self, Aliases, Chain, Expanded, expand};
 use crate::office::unreadable;
 use crate::{PostOffice, Refusal};
 
@@ -60,6 +61,10 @@ pub struct Leg {
     pub address: Address,
     /// The address before it on the way: the one by which the message leaves.
     pub through: Address,
+    /// The whole way there, but for the address itself.
+    pub chain: Chain,
+    /// The tag of the subaddress they are reached by, for filing.
+    pub tag: Option<Arc<str>>,
     /// Where they are.
     pub to: LegTo,
 }
@@ -86,17 +91,77 @@ pub struct DeadEnd {
 }
 
 impl PostOffice {
-    /// Looks an addressee up, for a message from `sender`. Served from the directory's memory nearly always.
-    pub fn route(&self, to: &Addressee, _sender: Option<&Address>) -> Result<Route, Refusal> {
-        let directory = &self.shared.directory;
-        let found = match to {
-            Addressee::Mailbox(address) => directory.find(address),
-            Addressee::Postmaster => directory.find_postmaster(),
+    /// Looks an addressee up, for a message from `sender`. Served from memory nearly always.
+    pub fn route(&self, to: &Addressee, sender: Option<&Address>) -> Result<Route, Refusal> {
+        let aliases = &self.shared.aliases;
+        let address = match to {
+            Addressee::Mailbox(address) => address,
+            Addressee::Postmaster => match self.postmaster()? {
+                Some(address) => &address.clone(),
+                None => return Ok(Route::UnknownUser),
+            },
         };
-        Ok(match found.map_err(unreadable)? {
-            Found::Account(account) => Route::Local(account),
-            Found::UnknownUser => Route::UnknownUser,
-            Found::UnknownDomain => Route::Elsewhere,
+        let expansion = match expand(address, aliases).map_err(unreadable)? {
+            Expanded::To(expansion) => expansion,
+            Expanded::Nobody => return Ok(Route::UnknownUser),
+            Expanded::Elsewhere => return Ok(Route::Elsewhere),
+            Expanded::Moved(to) => return Ok(Route::Moved(to)),
+            Expanded::NotOurs(invalid) => return Ok(broken(address.clone(), invalid.to_string())),
+            Expanded::Broken(failure) => {
+                tracing::warn!(%address, %failure, "an alias leads to nobody");
+                return Ok(broken(failure.address, failure.cause.to_string()));
+            }
+        };
+        let now = jiff::Timestamp::now();
+        let mut legs = Vec::with_capacity(expansion.legs.len());
+        for leg in expansion.legs {
+            let leg = match leg {
+                alias::Leg::Local(local) if local.chain.is_empty() => return Ok(Route::Local(local.account)),
+                alias::Leg::Local(local) => {
+                    let alias::Local { account, address, tag, chain } = local;
+                    let through = chain.last().unwrap_or(&address).clone();
+                    Leg { address, through, chain, tag, to: LegTo::Local(account) }
+                }
+                alias::Leg::Remote(remote) => {
+                    let path = aliases.return_path(sender, &remote, now).map_err(unreadable)?;
+                    let to = LegTo::Remote { sender: path.filter(|path| Some(path) != sender) };
+                    let alias::Remote { address, chain, .. } = remote;
+                    let through = chain.last().unwrap_or(&address).clone();
+                    Leg { address, through, chain, tag: None, to }
+                }
+            };
+            legs.push(leg);
+        }
+        let dead = expansion.failures.into_iter().map(|failure| {
+            tracing::warn!(%address, %failure, "an alias leads to nobody, and to others besides");
+            DeadEnd { address: failure.address, why: failure.cause.to_string() }
+        });
+        let dead = dead.collect();
+        Ok(Route::Expanded(Box::new(Expansion { legs, dead, moved: expansion.moved })))
+    }
+
+    /// The aliases, to look at and to change.
+    pub fn aliases(&self) -> &Aliases {
+        &self.shared.aliases
+    }
+
+    /// The address that `postmaster` without a domain means.
+    fn postmaster(&self) -> Result<Option<Address>, Refusal> {
+        let directory = &self.shared.directory;
+        if let Some(domain) = directory.default_domain()
+            && directory.is_local(&domain).map_err(unreadable)?
+        {
+            let local = LocalPart::plain("postmaster").map_err(unreadable)?;
+            return Ok(Some(Address::new(local, domain)));
+        }
+        Ok(match directory.find_postmaster().map_err(unreadable)? {
+            Found::Account(account) => Some(account.login.clone()),
+            Found::UnknownUser | Found::UnknownDomain => None,
         })
     }
+}
+
+fn broken(address: Address, why: String) -> Route {
+    let dead = vec![DeadEnd { address, why }];
+    Route::Expanded(Box::new(Expansion { dead, ..Expansion::default() }))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use aws_lc_rs::hmac;
 use packetboat_message::{Address, Domain};
 use packetboat_store::AccountId;
 
@@ -70,6 +71,14 @@ impl Directory {
     /// The character between user and tag where nothing else is said of a domain.
     pub fn subaddress_separator(&self) -> Option<char> {
         self.inner.options.subaddress_separator
+    }
+
+    /// A secret for a purpose, made from the store's own: the same each time, and of no use for any other.
+    pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.inner.secret);
+        let mut secret = [0; 32];
+        secret.copy_from_slice(hmac::sign(&key, purpose.as_bytes()).as_ref());
+        secret
     }
 
     /// A number that grows with each change of domains, accounts or addresses: what was found out while it stayed the

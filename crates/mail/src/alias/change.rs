@@ -327,7 +327,7 @@ impl Aliases {
         Ok(())
     }
 
-    /// The keys of [`srs`], newest first; none before the first was made.
+    /// The keys of [`srs`], newest first: those that were made, and before them the one that every store has.
     pub(super) fn srs_keys(&self) -> Result<Arc<[srs::Key]>, AliasError> {
         let (known, generation) = {
             let memory = self.inner.memory.read();
@@ -337,9 +337,12 @@ impl Aliases {
             return Ok(keys);
         }
         let secrets = self.read::<Vec<String>>(record::SRS)?.unwrap_or_default();
+        let first = self.inner.directory.secret_for("return paths");
         let keys: Arc<[srs::Key]> = secrets
             .iter()
             .filter_map(|secret| STANDARD.decode(secret).ok())
+            .chain([first.to_vec()])
+            .take(SECRETS_MAX)
             .map(|secret| srs::Key::new(&secret))
             .collect();
         let mut memory = self.inner.memory.write();
@@ -351,7 +354,7 @@ impl Aliases {
 
     /// The return path with which a message from `sender` goes to a recipient elsewhere: one of ours where the alias's
     /// domain says so, as long as it is not ours anyway. A bounce has none, and one that would be too long stays.
-    pub async fn return_path(
+    pub fn return_path(
         &self,
         sender: Option<&Address>,
         to: &Remote,
@@ -362,36 +365,17 @@ impl Aliases {
         if self.inner.directory.is_local(sender.domain())? {
             return Ok(Some(sender.clone()));
         }
-        let key = self.srs_key().await?;
-        Ok(Some(srs::forward(sender, domain, &key, now).unwrap_or_else(|too_long| {
+        let keys = self.srs_keys()?;
+        let key = keys.first().ok_or(AliasError::Directory(DirectoryError::NoRandomness))?;
+        Ok(Some(srs::forward(sender, domain, key, now).unwrap_or_else(|too_long| {
             tracing::info!(%sender, to = %to.address, %too_long, "forwarded under the sender's own return path");
             sender.clone()
         })))
     }
 
-    /// The key that return paths are made with now, made at its first use.
-    async fn srs_key(&self) -> Result<srs::Key, AliasError> {
-        if let Some(key) = self.srs_keys()?.first() {
-            return Ok(key.clone());
-        }
-        let changing = self.inner.changing.lock().await;
-        // Somebody else may have made one meanwhile.
-        if self.srs_keys()?.is_empty() {
-            self.new_srs_key().await?;
-        }
-        drop(changing);
-        self.srs_keys()?.first().cloned().ok_or(AliasError::Directory(DirectoryError::Contended))
-    }
-
     /// Makes a new key. Return paths made with the two before it stay good for their time.
     pub async fn rotate_srs_key(&self) -> Result<(), AliasError> {
         let changing = self.inner.changing.lock().await;
-        self.new_srs_key().await?;
-        drop(changing);
-        Ok(())
-    }
-
-    async fn new_srs_key(&self) -> Result<(), AliasError> {
         let mut secret = [0; SECRET_LEN];
         rand::fill(&mut secret).map_err(|_| DirectoryError::NoRandomness)?;
         let old = self.versioned::<Vec<String>>(record::SRS)?;
@@ -401,6 +385,7 @@ impl Aliases {
         secrets.truncate(SECRETS_MAX);
         self.commit_value(record::SRS.to_owned(), version, &secrets).await?;
         self.forget();
+        drop(changing);
         Ok(())
     }
 
