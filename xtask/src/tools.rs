@@ -50,6 +50,8 @@ const NEIGHBOURS: &[(&str, &[&str])] = &[
     ("postfix", &["postfix"]),
     ("exim", &["exim4-daemon-light"]),
     ("dnsmasq", &["dnsmasq-base"]),
+    // Signs zones and serves them, for what is checked by DNSSEC.
+    ("nsd", &["nsd", "ldnsutils"]),
 ];
 
 impl Need {

@@ -16,6 +16,7 @@ use hickory_resolver::{ConnectionProvider, Resolver as Hickory, ResolverBuilder,
 
 use super::ad::AskForAd;
 use super::{Answer, Found, Lookup, LookupError, Mx, RECORDS_MAX, Security, Srv, Tlsa};
+use crate::settings;
 
 /// How long one packet may be waited for.
 const PACKET: Duration = Duration::from_secs(3);
@@ -49,6 +50,22 @@ pub struct ResolverOptions {
     pub trust_anchor: Option<PathBuf>,
     /// How often a question that got no answer is asked again.
     pub again: usize,
+}
+
+impl ResolverOptions {
+    /// As the settings say.
+    pub fn of(settings: &settings::Dns) -> ResolverOptions {
+        ResolverOptions {
+            servers: settings.servers.clone(),
+            dnssec: match settings.dnssec {
+                settings::DnssecMode::Validate => Dnssec::Validate,
+                settings::DnssecMode::TrustAd => Dnssec::TrustAd,
+                settings::DnssecMode::Off => Dnssec::Off,
+            },
+            trust_anchor: settings.trust_anchor.clone(),
+            again: 1,
+        }
+    }
 }
 
 /// Asks name servers.

@@ -7,7 +7,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::keys::{Accounts, Auth, Certificate, General, Imap, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
+use super::keys::{
+    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Smtp, Store, Tls,
+};
 use super::problem::{Problem, Report};
 use super::section::{Known, Section, read_section};
 use super::value::ListenAddress;
@@ -25,6 +27,8 @@ pub(super) fn known() -> Known {
         .with::<Smtp>()
         .with::<Pop3>()
         .with::<Imap>()
+        .with::<Dns>()
+        .with::<OutboundTls>()
         .with::<Accounts>()
         .with::<Auth>()
         .with::<Store>()
@@ -76,6 +80,8 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "smtp" => settings.smtp = read_section(table, &known, report),
                 "pop3" => settings.pop3 = read_section(table, &known, report),
                 "imap" => settings.imap = read_section(table, &known, report),
+                "dns" => settings.dns = read_section(table, &known, report),
+                "outbound_tls" => settings.outbound_tls = read_section(table, &known, report),
                 "accounts" => settings.accounts = read_section(table, &known, report),
                 "auth" => settings.auth = read_section(table, &known, report),
                 "store" => settings.store = read_section(table, &known, report),
@@ -237,6 +243,9 @@ impl Settings {
         for certificate in &mut self.certificates {
             absolute(&mut certificate.chain);
             absolute(&mut certificate.key);
+        }
+        for path in [&mut self.dns.trust_anchor, &mut self.outbound_tls.authorities].into_iter().flatten() {
+            absolute(path);
         }
     }
 }

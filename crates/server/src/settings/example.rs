@@ -76,6 +76,8 @@ fn sample(key: &str) -> &'static str {
         "user" => "\"packetboat\"",
         "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",
         "key" => "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"",
+        "trust_anchor" => "\"/etc/packetboat/root.key\"",
+        "authorities" => "\"/etc/packetboat/authorities.pem\"",
         _ => "\"\"",
     }
 }

@@ -1,5 +1,6 @@
 //! Every key there is: name, kind, default, and what it is for. The example file and the manual are made from this.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use toml::de::DeValue;
 use super::problem::Report;
 use super::section::{Key, Section, path, read_value, section, within};
 use super::value::{
-    ClientFamily, Expire, ListenAddress, LogFormat, Separator, Size, Strictness, TlsVersion, Value,
+    ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, Separator, Size, Strictness, TlsVersion,
+    Value,
 };
 
 const fn seconds(seconds: u64) -> Duration {
@@ -179,6 +181,33 @@ section! {
         /// Extensions that are not offered to programs that name themselves so (ID), such as
         /// ["BadMail: QRESYNC CONDSTORE"].
         disabled_for: Vec<ClientFamily> = vec![];
+    }
+}
+
+section! {
+    /// Whom to ask about names, and whether to believe it.
+    Dns ["dns"] {
+        /// Name servers to ask; none: those of /etc/resolv.conf. They must resolve for others, as a resolver does.
+        servers: Vec<SocketAddr> = vec![];
+        /// "validate" checks signatures here, from the root on. "trust-ad" believes the name server that it has done so,
+        /// which is good only where nobody can come between, as with a resolver on this machine. "off" believes all, and
+        /// then servers cannot be verified by DANE. Answers with wrong signatures are not used, and the mail waits.
+        dnssec: DnssecMode = DnssecMode::Validate;
+        /// A file with the DNSKEY records where trust begins, in place of the keys of the Internet's root.
+        trust_anchor: Option<PathBuf> = None;
+    }
+}
+
+section! {
+    /// How sure it must be that mail to other servers reaches the right one. Where neither says anything, TLS is used if
+    /// it is offered.
+    OutboundTls ["outbound_tls"] {
+        /// Verify servers by TLSA records in signed zones (DANE, RFC 7672).
+        dane: bool = true;
+        /// Fetch the policies of domains over HTTPS and keep to them (MTA-STS, RFC 8461).
+        mta_sts: bool = true;
+        /// A PEM file of certificate authorities to trust, in place of this system's.
+        authorities: Option<PathBuf> = None;
     }
 }
 

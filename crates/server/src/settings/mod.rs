@@ -17,10 +17,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use example::{example, reference};
-pub use keys::{Accounts, Auth, Certificate, General, Imap, Limits, Listen, Log, Pop3, Smtp, Store, Tls};
+pub use keys::{
+    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Smtp, Store, Tls,
+};
 pub use problem::{Problem, SettingsError};
 pub use value::{
-    ClientFamily, Expire, ListenAddress, LogFormat, NotASize, Separator, Size, Strictness, TlsVersion,
+    ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, NotASize, Separator, Size, Strictness,
+    TlsVersion,
 };
 
 /// All settings, checked, with paths that hold wherever the process stands.
@@ -42,6 +45,10 @@ pub struct Settings {
     pub pop3: Pop3,
     /// `[imap]`
     pub imap: Imap,
+    /// `[dns]`
+    pub dns: Dns,
+    /// `[outbound_tls]`
+    pub outbound_tls: OutboundTls,
     /// `[accounts]`
     pub accounts: Accounts,
     /// `[auth]`

@@ -271,6 +271,23 @@ impl Value for ListenAddress {
     }
 }
 
+impl Value for SocketAddr {
+    const KIND: &'static str = "an address and port such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str()?.parse().ok()
+    }
+
+    fn write(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl ListItem for SocketAddr {
+    const LIST_KIND: &'static str =
+        "a list of addresses and ports such as [\"192.0.2.1:53\", \"[2001:db8::1]:53\"]";
+}
+
 impl Value for IpNet {
     const KIND: &'static str = "a network such as \"192.0.2.0/24\", or one address";
 
@@ -444,6 +461,19 @@ choice! {
         Text = "text",
         /// One JSON object a line, for programs.
         Json = "json",
+    }
+}
+
+choice! {
+    /// Who finds out whether answers of the DNS are signed.
+    DnssecMode: "\"validate\", \"trust-ad\" or \"off\"" {
+        /// This server checks the signatures.
+        #[default]
+        Validate = "validate",
+        /// The name server does, and says so.
+        TrustAd = "trust-ad",
+        /// Nobody.
+        Off = "off",
     }
 }
 
