@@ -21,6 +21,17 @@ impl MessageTag {
         let time = u128::from(unix_millis & 0xffff_ffff_ffff);
         MessageTag(time << 52 | u128::from(random & 0x000f_ffff_ffff_ffff))
     }
+
+    /// Randomness for something that comes of a message, different for each `place`.
+    pub(crate) fn random_after(self, place: u64) -> u64 {
+        // A step of odd length goes through all numbers.
+        (self.0 as u64).wrapping_add((place + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// The number behind the name, most significant octet first.
+    pub(crate) fn to_octets(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
 }
 
 impl fmt::Display for MessageTag {

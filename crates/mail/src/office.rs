@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) views: crate::mailbox::Views,
     pub(crate) reshaping: crate::mailbox::Reshaping,
     pub(crate) indexing: crate::mailbox::Indexing,
+    /// Where mail waits that came in just now.
+    pub(crate) fresh: crate::queue::Fresh,
     /// The way out.
     outgoing: RwLock<Arc<Outgoing>>,
     inboxes: Mutex<HashMap<AccountId, MailboxId>>,
@@ -120,6 +122,7 @@ impl PostOffice {
                 views: Default::default(),
                 reshaping: Default::default(),
                 indexing: Default::default(),
+                fresh: Default::default(),
                 outgoing: RwLock::default(),
                 inboxes: Mutex::default(),
             }),

@@ -146,7 +146,7 @@ impl PostOffice {
     }
 
     /// The address that `postmaster` without a domain means.
-    fn postmaster(&self) -> Result<Option<Address>, Refusal> {
+    pub(crate) fn postmaster(&self) -> Result<Option<Address>, Refusal> {
         let directory = &self.shared.directory;
         if let Some(domain) = directory.default_domain()
             && directory.is_local(&domain).map_err(unreadable)?

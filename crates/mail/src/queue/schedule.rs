@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Envelope, Rcpt, Settings};
+use crate::outbound::NextHop;
 
 /// A moment, microseconds since the epoch.
 pub type Moment = i64;
@@ -75,6 +76,19 @@ pub fn deadline(settings: &Settings, envelope: &Envelope, rcpt: &Rcpt) -> (Momen
 /// and 6.1).
 pub fn is_answered(envelope: &Envelope) -> bool {
     envelope.sender.is_some() && !envelope.notice
+}
+
+/// What waits to be fetched is never due by itself, and yet has an order: so much later than any moment.
+const FETCHED: Moment = 1 << 62;
+
+/// When a row for this next hop is due that is to be tried at this moment: never, where it is fetched.
+pub fn due_for(hop: &NextHop, moment: Moment) -> Moment {
+    if hop.is_fetched() { fetched_at(moment) } else { moment }
+}
+
+/// Up to when rows are due for somebody who comes and fetches them at this moment: what came or was put off later is not.
+pub(super) fn fetched_at(moment: Moment) -> Moment {
+    moment.saturating_add(FETCHED)
 }
 
 /// From when on a message's time counts.

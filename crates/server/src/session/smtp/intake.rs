@@ -91,9 +91,12 @@ impl Smtp {
         };
         let Some(message) = &mut self.message else { return session.refuse(reply::local_error()) };
         match message.intake.recipient(to.clone(), asked).await {
-            Ok(()) => {
+            Ok(moved) => {
                 message.recipients += 1;
-                session.accept();
+                match moved {
+                    Some(address) => session.accept_with(reply::will_forward(&address.to_string())),
+                    None => session.accept(),
+                }
             }
             Err(refusal) => {
                 let sender = message.sender.clone();
