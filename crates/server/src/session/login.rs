@@ -1,5 +1,6 @@
 //! Logging in, the same for every protocol.
 
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -8,8 +9,76 @@ use packetboat_account::{Access, Attempt, Authenticator, Denied, Identity, Reaso
 use packetboat_wire::Secret;
 use packetboat_wire::sasl::{ScramHash, ScramKeys};
 
+use super::Counter;
 use crate::listen::Peer;
 use crate::metrics::{Metrics, OutcomeLabels};
+
+/// Whoever is at the other end of a connection: a stranger first, and then who has logged in.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    service: Service,
+    /// While somebody tries to log in.
+    login: Option<Box<Login>>,
+    identity: Option<Identity>,
+    /// Tells when the log-in is no longer good.
+    access: Option<Access>,
+    revoked: bool,
+}
+
+impl Visitor {
+    /// A stranger.
+    pub(super) fn new(service: Service) -> Visitor {
+        Visitor { service, login: None, identity: None, access: None, revoked: false }
+    }
+
+    /// The log-in under way.
+    pub(super) fn login(&mut self, counter: &Counter, metrics: &Arc<Metrics>, peer: &Peer) -> &mut Login {
+        let service = self.service;
+        self.login.get_or_insert_with(|| {
+            let authenticator = counter.authenticator.clone();
+            Box::new(Login::new(authenticator, Arc::clone(metrics), peer.clone(), service))
+        })
+    }
+
+    /// The log-in has succeeded.
+    pub(super) fn enter(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.access = self.login.take().and_then(|mut login| login.take_access());
+    }
+
+    /// Who it is.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Their name, for the log.
+    pub(super) fn name(&self) -> Option<String> {
+        self.identity.as_ref().map(|identity| identity.login.to_string())
+    }
+
+    /// Returns when the log-in is no longer good; never before there is one, nor a second time.
+    pub(super) async fn revoked(&mut self) {
+        match (&mut self.access, &self.identity) {
+            (Some(access), Some(identity)) => access.revoked(identity).await,
+            _ => pending().await,
+        }
+        (self.access, self.revoked) = (None, true);
+    }
+
+    /// Whether whoever logged in could not do so again in the same way.
+    pub(super) fn is_revoked(&mut self) -> bool {
+        if let (Some(access), Some(identity)) = (&mut self.access, &self.identity) {
+            self.revoked |= access.is_revoked(identity);
+        }
+        self.revoked
+    }
+
+    /// Logs that the session ends because of that.
+    pub(super) fn log_revoked(&self, peer: &Peer) {
+        let (connection, login) = (peer.id, self.name());
+        tracing::info!(connection, login, "the account's access has changed, the session ends");
+    }
+}
 
 /// The log-ins of one connection.
 #[derive(Debug)]
@@ -25,12 +94,7 @@ pub(super) struct Login {
 }
 
 impl Login {
-    pub(super) fn new(
-        authenticator: Authenticator,
-        metrics: Arc<Metrics>,
-        peer: Peer,
-        service: Service,
-    ) -> Login {
+    fn new(authenticator: Authenticator, metrics: Arc<Metrics>, peer: Peer, service: Service) -> Login {
         Login { authenticator, metrics, peer, service, scram: None, access: None }
     }
 
@@ -99,7 +163,7 @@ impl Login {
     }
 
     /// After a log-in: whoever has it hears when the log-in is no longer good.
-    pub(super) fn take_access(&mut self) -> Option<Access> {
+    fn take_access(&mut self) -> Option<Access> {
         self.access.take()
     }
 

@@ -1,18 +1,17 @@
 //! POP3 at the post office's counter.
 
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use packetboat_account::{Access, Denied, Identity, Service};
+use packetboat_account::{Denied, Service};
 use packetboat_mail::{Maildrop, MaildropError, Reading, UniqueId};
 use packetboat_pop3::apop;
 use packetboat_pop3::server::{Abandonment, Config, Event, NoBody, Refusal, Server};
 use packetboat_wire::{Secret, constant_time_eq};
 
-use super::login::Login;
+use super::login::{Login, Visitor};
 use super::{Counter, random};
 use crate::drive::{Handler, Link, Stop, Summary, drive};
 use crate::limits;
@@ -41,9 +40,7 @@ impl listen::Service for Pop3Service {
             counter: self.counter.clone(),
             metrics: Arc::clone(&self.metrics),
             peer,
-            login: None,
-            identity: None,
-            access: None,
+            visitor: Visitor::new(Service::Pop3),
             maildrop: None,
             reading: None,
         };
@@ -65,21 +62,14 @@ struct Pop3 {
     counter: Counter,
     metrics: Arc<Metrics>,
     peer: Peer,
-    login: Option<Box<Login>>,
-    identity: Option<Identity>,
-    /// Tells when the log-in is no longer good.
-    access: Option<Access>,
+    visitor: Visitor,
     maildrop: Option<Box<Maildrop>>,
     reading: Option<Reading>,
 }
 
 impl Pop3 {
     fn login(&mut self) -> &mut Login {
-        self.login.get_or_insert_with(|| {
-            let authenticator = self.counter.authenticator.clone();
-            let (metrics, peer) = (Arc::clone(&self.metrics), self.peer.clone());
-            Box::new(Login::new(authenticator, metrics, peer, Service::Pop3))
-        })
+        self.visitor.login(&self.counter, &self.metrics, &self.peer)
     }
 
     async fn log_in(&mut self, session: &mut Server, login: packetboat_pop3::server::Login) {
@@ -101,8 +91,7 @@ impl Pop3 {
         };
         match outcome {
             Ok(identity) => {
-                self.identity = Some(identity);
-                self.access = self.login.take().and_then(|mut login| login.take_access());
+                self.visitor.enter(identity);
                 session.accept();
             }
             Err(denied) => session.refuse(refusal(&denied)),
@@ -110,7 +99,7 @@ impl Pop3 {
     }
 
     async fn open_maildrop(&mut self, session: &mut Server) {
-        let Some(identity) = &self.identity else { return session.refuse(Refusal::Temporary) };
+        let Some(identity) = self.visitor.identity() else { return session.refuse(Refusal::Temporary) };
         match self.counter.office.maildrop(identity.account, Instant::now()).await {
             Ok(maildrop) => {
                 session.maildrop(maildrop.sizes().collect());
@@ -176,7 +165,7 @@ impl Pop3 {
         match maildrop.remove(&deleted).await {
             Ok(()) => {
                 if !deleted.is_empty() {
-                    let login = self.identity.as_ref().map(|identity| identity.login.to_string());
+                    let login = self.visitor.name();
                     let (connection, count) = (self.peer.id, deleted.len());
                     tracing::info!(connection, login, count, "messages deleted");
                 }
@@ -215,20 +204,11 @@ impl Handler<Server> for Pop3 {
     }
 
     async fn news(&mut self) {
-        match (&mut self.access, &self.identity) {
-            (Some(access), Some(identity)) => access.revoked(identity).await,
-            _ => pending().await,
-        }
+        self.visitor.revoked().await;
     }
 
     async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
-        self.access = None;
-        let login = self.identity.as_ref().map(|identity| identity.login.to_string());
-        tracing::info!(
-            connection = self.peer.id,
-            login,
-            "the account's access has changed, the session ends"
-        );
+        self.visitor.log_revoked(&self.peer);
         session.revoke();
         Ok(())
     }

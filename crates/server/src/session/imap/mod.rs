@@ -14,14 +14,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use packetboat_account::{Access, Denied, Identity, Service};
+use packetboat_account::{Denied, Service};
 use packetboat_imap::command::Request;
 use packetboat_imap::response::{Code, Completion, Response, Status};
 use packetboat_imap::server::{BACKLOG_HIGH, Config, Event, Refusal, Server};
 use packetboat_imap::value::{Messages, Target};
 use packetboat_mail::mailbox::{Appending, Cursor, Mailboxes, Picked, Ranges, Selected};
 
-use super::login::Login;
+use super::login::{Login, Visitor};
 use super::{Counter, random};
 use crate::drive::{Handler, Link, Stop, Summary, drive};
 use crate::limits;
@@ -54,9 +54,7 @@ impl listen::Service for ImapService {
             metrics: Arc::clone(&self.metrics),
             peer,
             append_limit: self.config.append_limit,
-            login: None,
-            identity: None,
-            access: None,
+            visitor: Visitor::new(Service::Imap),
             mailboxes: None,
             selected: None,
             saved: Ranges::new(),
@@ -84,10 +82,7 @@ struct Imap {
     metrics: Arc<Metrics>,
     peer: Peer,
     append_limit: u64,
-    login: Option<Box<Login>>,
-    identity: Option<Identity>,
-    /// Hears when the account is not to be used any more.
-    access: Option<Access>,
+    visitor: Visitor,
     mailboxes: Option<Box<Mailboxes>>,
     selected: Option<Box<Selected>>,
     /// UIDs that the last SEARCH saved (RFC 5182).
@@ -135,11 +130,7 @@ type Refused<T = ()> = Result<T, Completion>;
 
 impl Imap {
     fn login(&mut self) -> &mut Login {
-        self.login.get_or_insert_with(|| {
-            let authenticator = self.counter.authenticator.clone();
-            let (metrics, peer) = (Arc::clone(&self.metrics), self.peer.clone());
-            Box::new(Login::new(authenticator, metrics, peer, Service::Imap))
-        })
+        self.visitor.login(&self.counter, &self.metrics, &self.peer)
     }
 
     async fn log_in(&mut self, session: &mut Server, login: packetboat_imap::server::Login) {
@@ -156,8 +147,7 @@ impl Imap {
         };
         match outcome {
             Ok(identity) => {
-                self.identity = Some(identity);
-                self.access = self.login.take().and_then(|mut login| login.take_access());
+                self.visitor.enter(identity);
                 session.accept();
             }
             Err(denied) => session.refuse(refusal(&denied)),
@@ -167,7 +157,7 @@ impl Imap {
     /// The mailboxes of who is logged in.
     async fn mailboxes(&mut self) -> Refused<&Mailboxes> {
         if self.mailboxes.is_none() {
-            let account = self.identity.as_ref().ok_or_else(convert::unavailable)?.account;
+            let account = self.visitor.identity().ok_or_else(convert::unavailable)?.account;
             let mailboxes = self.counter.office.mailboxes(account).await.map_err(|e| refused(&e))?;
             self.mailboxes = Some(Box::new(mailboxes));
         }
@@ -342,9 +332,6 @@ impl Handler<Server> for Imap {
     }
 
     async fn news(&mut self) {
-        let (Some(access), Some(identity)) = (&mut self.access, &self.identity) else {
-            return std::future::pending().await;
-        };
         let changed = async {
             match &mut self.selected {
                 // What could not be said at once is said before anything newer.
@@ -354,17 +341,14 @@ impl Handler<Server> for Imap {
             }
         };
         tokio::select! {
-            () = access.revoked(identity) => {}
-            () = changed => return,
+            () = self.visitor.revoked() => {}
+            () = changed => {}
         }
-        self.access = None;
     }
 
     async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
-        if self.access.is_none() {
-            let login = self.identity.as_ref().map(|identity| identity.login.to_string());
-            let connection = self.peer.id;
-            tracing::info!(connection, login, "the account's access has changed, the session ends");
+        if self.visitor.is_revoked() {
+            self.visitor.log_revoked(&self.peer);
             session.end(None, "Access to this account has changed");
             return Ok(());
         }

@@ -1,8 +1,6 @@
 //! Logging in.
 
-use std::sync::Arc;
-
-use packetboat_account::{Denied, Service};
+use packetboat_account::Denied;
 use packetboat_smtp::reply;
 use packetboat_smtp::server::Server;
 use packetboat_wire::sasl::{Ask, Done};
@@ -11,20 +9,8 @@ use super::super::login::Login;
 use super::Smtp;
 
 impl Smtp {
-    /// Whether whoever logged in could not do so again in the same way.
-    pub(super) fn is_revoked(&mut self) -> bool {
-        if let (Some(access), Some(identity)) = (&mut self.access, &self.identity) {
-            self.revoked |= access.is_revoked(identity);
-        }
-        self.revoked
-    }
-
     pub(super) fn login(&mut self) -> &mut Login {
-        self.login.get_or_insert_with(|| {
-            let authenticator = self.counter.authenticator.clone();
-            let (metrics, peer) = (Arc::clone(&self.metrics), self.peer.clone());
-            Box::new(Login::new(authenticator, metrics, peer, Service::Submission))
-        })
+        self.visitor.login(&self.counter, &self.metrics, &self.peer)
     }
 
     pub(super) async fn auth(&mut self, session: &mut Server, ask: Ask) {
@@ -52,8 +38,7 @@ impl Smtp {
         };
         match identity {
             Ok(identity) => {
-                self.identity = Some(identity);
-                self.access = self.login.take().and_then(|mut login| login.take_access());
+                self.visitor.enter(identity);
                 session.accept();
             }
             Err(denied) => Smtp::deny(session, &denied),

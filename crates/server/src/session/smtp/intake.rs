@@ -33,7 +33,7 @@ impl Smtp {
     }
 
     fn origin(&self, session: &Server, utf8: bool) -> Origin {
-        let role = match (&self.identity, self.role) {
+        let role = match (self.visitor.identity(), self.role) {
             (_, Role::Lmtp) => MailRole::Lmtp,
             (Some(identity), _) => MailRole::Submission(packetboat_mail::Identity {
                 account: identity.account,
@@ -46,8 +46,12 @@ impl Smtp {
             Some(HelloVerb::Lhlo) => Protocol::Lmtp,
             Some(HelloVerb::Helo) | None => Protocol::Smtp,
         };
-        let with =
-            With { protocol, utf8, tls: session.tls().is_some(), authenticated: self.identity.is_some() };
+        let with = With {
+            protocol,
+            utf8,
+            tls: session.tls().is_some(),
+            authenticated: self.visitor.identity().is_some(),
+        };
         Origin {
             role,
             peer: self.peer.ip(),
@@ -131,7 +135,7 @@ impl Smtp {
     pub(super) async fn body_end(&mut self, session: &mut Server) {
         let Some(message) = self.message.take() else { return session.refuse(reply::local_error()) };
         let Message { intake, sender, recipients, octets, refused, .. } = *message;
-        if self.is_revoked() {
+        if self.visitor.is_revoked() {
             tracing::info!(
                 connection = self.peer.id,
                 sender,
@@ -150,7 +154,7 @@ impl Smtp {
                 let service = self.peer.service;
                 self.metrics.message_octets.get_or_create(&ServiceLabel { service }).inc_by(octets);
                 for (recipient, outcome) in &accepted.outcomes {
-                    let login = self.identity.as_ref().map(|identity| identity.login.to_string());
+                    let login = self.visitor.name();
                     // As text, which the log quotes: a stranger's address may hold what would look like a field of ours.
                     let recipient = recipient.address.to_string();
                     match outcome {

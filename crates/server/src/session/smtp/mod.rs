@@ -3,18 +3,17 @@
 mod auth;
 mod intake;
 
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use packetboat_account::{Access, Identity};
+use packetboat_account::{Identity, Service};
 use packetboat_smtp::command::Hello;
 use packetboat_smtp::reply;
 use packetboat_smtp::server::{Config, Event, Role, Server};
 use packetboat_wire::ReplyStyle;
 
-use super::login::Login;
+use super::login::Visitor;
 use super::{Counter, random};
 use crate::drive::{Handler, Link, Stop, Summary, drive};
 use crate::limits;
@@ -46,10 +45,7 @@ impl listen::Service for SmtpService {
             role: self.config.role,
             peer,
             hello: None,
-            login: None,
-            identity: None,
-            access: None,
-            revoked: false,
+            visitor: Visitor::new(Service::Submission),
             proved: None,
             message: None,
         };
@@ -73,12 +69,7 @@ struct Smtp {
     role: Role,
     peer: Peer,
     hello: Option<Hello>,
-    login: Option<Box<Login>>,
-    identity: Option<Identity>,
-    /// Tells when the log-in is no longer good.
-    access: Option<Access>,
-    /// It is no longer good.
-    revoked: bool,
+    visitor: Visitor,
     /// Proved, but the session has not been told yet.
     proved: Option<Identity>,
     message: Option<Box<Message>>,
@@ -115,20 +106,11 @@ impl Handler<Server> for Smtp {
     }
 
     async fn news(&mut self) {
-        match (&mut self.access, &self.identity) {
-            (Some(access), Some(identity)) => access.revoked(identity).await,
-            _ => pending().await,
-        }
+        self.visitor.revoked().await;
     }
 
     async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
-        (self.access, self.revoked) = (None, true);
-        let login = self.identity.as_ref().map(|identity| identity.login.to_string());
-        tracing::info!(
-            connection = self.peer.id,
-            login,
-            "the account's access has changed, the session ends"
-        );
+        self.visitor.log_revoked(&self.peer);
         session.end(reply::access_revoked());
         Ok(())
     }
