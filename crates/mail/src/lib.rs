@@ -16,6 +16,7 @@ pub mod queue;
 mod refusal;
 mod route;
 pub mod secure;
+mod terminal;
 
 pub use id::{InvalidTag, MessageTag};
 pub use intake::{Accepted, Intake, Outcome, Recipient};
@@ -23,3 +24,4 @@ pub use maildrop::{Maildrop, MaildropError, Reading, UniqueId};
 pub use office::{Identity, Limits, Origin, Outgoing, PostOffice, Role};
 pub use refusal::Refusal;
 pub use route::{Addressee, DeadEnd, Expansion, Leg, LegTo, Route};
+pub use terminal::{Note, Terminal, Terminals};

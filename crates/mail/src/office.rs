@@ -15,7 +15,7 @@ use crate::alias::Aliases;
 use crate::maildrop::Locks;
 use crate::outbound::Routes;
 use crate::queue::Settings;
-use crate::{Addressee, LegTo, Refusal, Route};
+use crate::{Addressee, LegTo, Refusal, Route, Terminals};
 
 /// Remembered inboxes; beyond it the memory starts anew.
 const INBOX_MEMORY: usize = 65_536;
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) indexing: crate::mailbox::Indexing,
     /// Where mail waits that came in just now.
     pub(crate) fresh: crate::queue::Fresh,
+    pub(crate) terminals: Terminals,
     /// The way out.
     outgoing: RwLock<Arc<Outgoing>>,
     inboxes: Mutex<HashMap<AccountId, MailboxId>>,
@@ -123,6 +124,7 @@ impl PostOffice {
                 reshaping: Default::default(),
                 indexing: Default::default(),
                 fresh: Default::default(),
+                terminals: Terminals::default(),
                 outgoing: RwLock::default(),
                 inboxes: Mutex::default(),
             }),
@@ -137,6 +139,11 @@ impl PostOffice {
     /// How mail for other servers is handled.
     pub fn outgoing(&self) -> Arc<Outgoing> {
         Arc::clone(&self.shared.outgoing.read())
+    }
+
+    /// The terminals of people who are here.
+    pub fn terminals(&self) -> &Terminals {
+        &self.shared.terminals
     }
 
     /// Whether an account may send under `address`: whoever gets an address's mail here may also answer by it.

@@ -28,6 +28,17 @@ impl Server {
         }
     }
 
+    /// Says something that people are to see at once, whatever the client is doing: "a client MUST be prepared to accept
+    /// any server response at all times" (RFC 9051 section 7). Not in the middle of a FETCH response, nor to who has not
+    /// logged in.
+    pub fn alert(&mut self, text: String) {
+        if matches!(self.state, State::Authenticated | State::Selected) {
+            let mode = self.enabled.mode("");
+            let said = Completion { text: text.into(), ..Completion::ok("").with(Code::Alert) };
+            Response::Condition(said).render(&mode, &mut self.output);
+        }
+    }
+
     /// Begins a FETCH response for the message of this number.
     pub fn fetch(&mut self, number: u32) -> FetchWriter<'_> {
         FetchWriter::new(number, &self.enabled.mode(""), &mut self.output)

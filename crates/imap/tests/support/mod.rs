@@ -388,6 +388,7 @@ impl Owner<Server> for PostOffice {
                     session.say(&Response::Exists(self.mailboxes[0].messages.len() as u32));
                 }
             }
+            "alert" => session.alert("Message from böse@example.org: come!\r\n* BYE".to_owned()),
             "end" => session.end(Some(Code::Unavailable), "The account is gone"),
             other => return Err(format!("no order {other}")),
         }

@@ -20,6 +20,7 @@ use packetboat_imap::response::{Code, Completion, Response, Status};
 use packetboat_imap::server::{BACKLOG_HIGH, Config, Event, Refusal, Server};
 use packetboat_imap::value::{Messages, Target};
 use packetboat_mail::mailbox::{Appending, Cursor, Mailboxes, Picked, Ranges, Selected};
+use packetboat_mail::{Note, Terminal};
 
 use super::login::{Login, Visitor};
 use super::{Counter, random};
@@ -55,6 +56,8 @@ impl listen::Service for ImapService {
             peer,
             append_limit: self.config.append_limit,
             visitor: Visitor::new(Service::Imap),
+            terminal: None,
+            note: None,
             mailboxes: None,
             selected: None,
             saved: Ranges::new(),
@@ -83,6 +86,9 @@ struct Imap {
     peer: Peer,
     append_limit: u64,
     visitor: Visitor,
+    /// Where messages are shown that are not for a mailbox.
+    terminal: Option<Box<Terminal>>,
+    note: Option<Arc<Note>>,
     mailboxes: Option<Box<Mailboxes>>,
     selected: Option<Box<Selected>>,
     /// UIDs that the last SEARCH saved (RFC 5182).
@@ -147,6 +153,7 @@ impl Imap {
         };
         match outcome {
             Ok(identity) => {
+                self.terminal = Some(Box::new(self.counter.office.terminals().open(identity.account)));
                 self.visitor.enter(identity);
                 session.accept();
             }
@@ -324,6 +331,7 @@ impl Handler<Server> for Imap {
             }
             Event::AppendAborted => self.appending = None,
             Event::Ended => {
+                self.terminal = None;
                 self.appending = None;
                 self.selected = None;
             }
@@ -340,9 +348,16 @@ impl Handler<Server> for Imap {
                 _ => std::future::pending().await,
             }
         };
+        let shown = async {
+            match &mut self.terminal {
+                Some(terminal) => terminal.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.visitor.revoked() => {}
             () = changed => {}
+            note = shown => self.note = Some(note),
         }
     }
 
@@ -350,6 +365,10 @@ impl Handler<Server> for Imap {
         if self.visitor.is_revoked() {
             self.visitor.log_revoked(&self.peer);
             session.end(None, "Access to this account has changed");
+            return Ok(());
+        }
+        if let Some(note) = self.note.take() {
+            session.alert(note.to_string());
             return Ok(());
         }
         if !session.is_idling() {
