@@ -11,6 +11,7 @@ pub mod imap_server;
 pub mod message;
 pub mod mime;
 pub mod pop3;
+pub mod report;
 pub mod session;
 pub mod smtp;
 pub mod store;
@@ -28,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("date", message::date),
     ("dot_read", wire::dot_read),
     ("dot_round_trip", wire::dot_round_trip),
+    ("dsn", report::dsn),
     ("header", message::header),
     ("imap_client", imap::client),
     ("imap_command", imap_server::command),
@@ -37,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pop3_client", pop3::client),
     ("pop3_command", pop3::command),
     ("pop3_server", pop3::server),
+    ("reencode", report::reencode),
     ("reply", wire::reply),
     ("sasl_client", wire::sasl_client),
     ("sasl_server", wire::sasl_server),

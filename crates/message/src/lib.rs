@@ -16,6 +16,7 @@ pub mod header;
 pub mod mailbox;
 mod message_id;
 mod pack;
+pub mod reencode;
 pub mod section;
 pub mod structure;
 pub mod surrogate;

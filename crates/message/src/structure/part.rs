@@ -105,10 +105,15 @@ impl<'a> Part<'a> {
     }
 
     /// Whether the header names a type that has parts, and none are known.
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.kind == Kind::Leaf
             && (self.written_type.eq_ignore_ascii_case(b"multipart")
                 || super::mime::is_message(self.written_type, self.written_subtype))
+    }
+
+    /// The media type as it is written; empty where the header names none.
+    pub(crate) fn written_type(&self) -> (&'a [u8], &'a [u8]) {
+        (self.written_type, self.written_subtype)
     }
 
     /// Whether [`Part::media_type`] is `text` with any subtype.

@@ -148,6 +148,12 @@ impl Scan {
         self.offset == 0
     }
 
+    /// The innermost part that is open, counted in the order of the tree, and whether its header goes on. It is certain
+    /// where a line begins.
+    pub(crate) fn place(&self) -> (usize, bool) {
+        (self.open.last().map_or(0, |open| open.node), self.in_header)
+    }
+
     /// Looks at the next octets of the message.
     pub fn push(&mut self, chunk: &[u8]) {
         let mut at = 0;
