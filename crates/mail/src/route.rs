@@ -5,7 +5,7 @@ use std::sync::Arc;
 use packetboat_account::{Account, Found};
 use packetboat_message::{Address, LocalPart};
 
-use crate::alias::{self, Aliases, Chain, Expanded, expand};
+use crate::alias::{self, Aliases, Chain, Expanded};
 use crate::office::unreadable;
 use crate::{PostOffice, Refusal};
 
@@ -101,7 +101,7 @@ impl PostOffice {
                 None => return Ok(Route::UnknownUser),
             },
         };
-        let expansion = match expand(address, aliases).map_err(unreadable)? {
+        let expansion = match aliases.expand(address).map_err(unreadable)? {
             Expanded::To(expansion) => expansion,
             Expanded::Nobody => return Ok(Route::UnknownUser),
             Expanded::Elsewhere => return Ok(Route::Elsewhere),

@@ -54,7 +54,7 @@ impl Town {
 
     /// Where an address ends, by login name of who gets it.
     fn ends(&self, address: &str) -> String {
-        match expand(&addr(address), &self.aliases).unwrap() {
+        match self.aliases.expand(&addr(address)).unwrap() {
             Expanded::To(to) => {
                 let end = |leg: &Leg| match leg {
                     Leg::Local(local) => {
@@ -135,6 +135,11 @@ async fn every_domain_has_a_postmaster() {
     assert_eq!(town.ends("Postmaster@example.net"), "dora");
     town.add("postmaster@example.net", &["ben@example.org"]).await.unwrap();
     assert_eq!(town.ends("postmaster@example.net"), "ben");
+    town.aliases
+        .set(&addr("postmaster@example.net"), &[addr("gone@example.net")], Missing::Accept)
+        .await
+        .unwrap();
+    assert_eq!(town.ends("postmaster@example.net"), "dora", "an alias that leads to nobody does not count");
     town.aliases.remove(&addr("postmaster@example.net")).await.unwrap();
     town.directory.remove_account(dora).await.unwrap();
     assert_eq!(town.ends("postmaster@example.net"), "anna");

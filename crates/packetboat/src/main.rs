@@ -21,6 +21,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Account(commands::account::AccountArgs),
+    Alias(commands::alias::AliasArgs),
     Backup(commands::backup::BackupArgs),
     Check(commands::check::CheckArgs),
     Demo(commands::demo::DemoArgs),
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Account(args) => commands::account::run(args),
+        Command::Alias(args) => commands::alias::run(args),
         Command::Backup(args) => commands::backup::backup(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Demo(args) => commands::demo::run(args),

@@ -47,6 +47,11 @@ impl Directory {
         entries.into_iter().map(read).collect()
     }
 
+    /// What there is to know of a domain.
+    pub fn domain(&self, name: &Domain) -> Result<DomainInfo, DirectoryError> {
+        Ok(self.inner.domain_to_change(name)?.value.into_info(name.clone()))
+    }
+
     /// Ends this server's responsibility for a domain that has no addresses any more.
     pub async fn remove_domain(&self, name: &Domain) -> Result<(), DirectoryError> {
         let changing = self.inner.changing.lock().await;

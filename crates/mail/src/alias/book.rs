@@ -7,10 +7,10 @@ use packetboat_message::{Address, Domain, LocalPart};
 use serde::de::DeserializeOwned;
 
 use super::record::{self, AliasRecord, DomainRules, Moved};
-use super::{AliasError, Aliases, GENERIC_NAMES, srs};
+use super::{AliasError, Aliases, Expanded, Expansion, GENERIC_NAMES, expand, srs};
 
 /// The local part that every domain has (RFC 5321 section 4.5.1).
-pub(super) const POSTMASTER: &str = "postmaster";
+const POSTMASTER: &str = "postmaster";
 
 /// Something that knows what addresses lead to.
 pub trait Book {
@@ -182,7 +182,7 @@ impl Aliases {
             }
         }
         if local == POSTMASTER
-            && let Found::Account(account) = self.inner.directory.find_postmaster()?
+            && let Some(account) = self.postmaster(domain)?
         {
             return Ok(Lead::Account { account, tag });
         }
@@ -228,6 +228,30 @@ impl Aliases {
                 srs: rules.srs,
             })),
             Err(invalid) => Lead::NotOurs(invalid),
+        })
+    }
+
+    /// Follows an address to all its ends. Mail to `postmaster` gets to somebody also where an alias of that name leads
+    /// to nobody (any more).
+    pub fn expand(&self, address: &Address) -> Result<Expanded, AliasError> {
+        let expanded = expand(address, self)?;
+        if let Expanded::Broken(_) = expanded
+            && address.local().as_str().eq_ignore_ascii_case(POSTMASTER)
+            && let Some(account) = self.postmaster(address.domain())?
+        {
+            return Ok(Expanded::To(Expansion::here(account, address.clone())));
+        }
+        Ok(expanded)
+    }
+
+    /// The domain's postmaster, or else the server's.
+    fn postmaster(&self, domain: &Domain) -> Result<Option<Arc<Account>>, AliasError> {
+        if let Some(account) = self.inner.directory.postmaster_of(domain)? {
+            return Ok(Some(account));
+        }
+        Ok(match self.inner.directory.find_postmaster()? {
+            Found::Account(account) => Some(account),
+            Found::UnknownUser | Found::UnknownDomain => None,
         })
     }
 

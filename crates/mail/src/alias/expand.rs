@@ -42,6 +42,14 @@ pub struct Expansion {
     pub moved: Option<Address>,
 }
 
+impl Expansion {
+    /// The address is this account's.
+    pub(super) fn here(account: Arc<Account>, address: Address) -> Expansion {
+        let leg = Leg::Local(Local { account, address, tag: None, chain: Chain::default() });
+        Expansion { legs: vec![leg], ..Expansion::default() }
+    }
+}
+
 /// One recipient.
 #[derive(Debug, Clone)]
 pub enum Leg {

@@ -3,7 +3,7 @@
 use packetboat_message::{Address, Domain, LocalPart};
 
 use super::expand::{Expanded, Leg};
-use super::{AliasError, Aliases, expand};
+use super::{AliasError, Aliases};
 
 /// Addresses that a name without a domain may mean.
 const MEANINGS_MAX: usize = 10;
@@ -68,7 +68,7 @@ impl Aliases {
             Meaning::Several(addresses) => return Ok(Verified::Ambiguous(addresses)),
             Meaning::Nobody => return Ok(Verified::Nobody),
         };
-        Ok(match expand(&address, self)? {
+        Ok(match self.expand(&address)? {
             Expanded::To(to) => match (&to.legs[..], to.moved) {
                 (_, Some(moved)) => Verified::Forwarded(moved),
                 ([leg @ Leg::Local(_)], None) => Verified::Mailbox(member(leg)),
@@ -87,7 +87,7 @@ impl Aliases {
             Meaning::Several(addresses) => return Ok(Listed::Ambiguous(addresses)),
             Meaning::Nobody => return Ok(Listed::Nobody),
         };
-        Ok(match expand(&address, self)? {
+        Ok(match self.expand(&address)? {
             Expanded::To(to) => Listed::Members(to.legs.iter().map(member).collect()),
             Expanded::Moved(to) => Listed::Moved(to),
             Expanded::Elsewhere => Listed::Elsewhere(address),
@@ -121,7 +121,7 @@ impl Aliases {
     }
 
     fn is_somebody(&self, address: &Address) -> Result<bool, AliasError> {
-        Ok(matches!(expand(address, self)?, Expanded::To(_) | Expanded::Moved(_)))
+        Ok(matches!(self.expand(address)?, Expanded::To(_) | Expanded::Moved(_)))
     }
 
     /// Every domain of which this one is another name, itself first, for what is kept by domain.

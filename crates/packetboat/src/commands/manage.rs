@@ -107,6 +107,11 @@ impl ManageArgs {
 }
 
 impl Desk {
+    /// Whether JSON is wanted.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
     /// Has a request carried out. Prints each item: as JSON, or as `human` says it.
     pub(crate) async fn ask(
         &mut self,
@@ -213,6 +218,8 @@ fn as_json(item: &Item) -> String {
     let value = match item {
         Item::Domain(domain) => serde_json::to_string(domain),
         Item::Account(account) => serde_json::to_string(account),
+        Item::Alias(alias) => serde_json::to_string(alias),
+        Item::Way(way) => serde_json::to_string(way),
         Item::AppPassword(app) => serde_json::to_string(app),
         Item::Secret(secret) => serde_json::to_string(secret),
         Item::Connection(connection) => serde_json::to_string(connection),

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod account;
+pub(crate) mod alias;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod control;

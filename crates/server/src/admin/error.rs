@@ -1,6 +1,7 @@
 //! Why a request was not carried out, and the exit codes that scripts tell it by.
 
 use packetboat_account::DirectoryError;
+use packetboat_mail::alias::AliasError;
 use packetboat_store::{OpenError, TxError};
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +21,9 @@ pub struct AdminError {
 pub enum ErrorKind {
     /// The command line or the request is wrong.
     Usage,
-    /// An address, a password or a hash is wrong.
+    /// An address, an alias, a password or a hash is wrong.
     Data,
-    /// There is no such account, address or app password.
+    /// There is no such account, address, alias or app password.
     NoUser,
     /// There is no such domain.
     NoDomain,
@@ -79,8 +80,8 @@ impl ErrorKind {
     pub fn meaning(self) -> &'static str {
         match self {
             ErrorKind::Usage => "the command line is wrong",
-            ErrorKind::Data => "an address, a password or a hash is wrong",
-            ErrorKind::NoUser => "there is no such account, address or app password",
+            ErrorKind::Data => "an address, an alias, a password or a hash is wrong",
+            ErrorKind::NoUser => "there is no such account, address, alias or app password",
             ErrorKind::NoDomain => "there is no such domain here",
             ErrorKind::Unavailable => "the server does not run, or cannot be reached",
             ErrorKind::Internal => "the store is damaged, or a defect in this program",
@@ -123,6 +124,28 @@ impl From<DirectoryError> for AdminError {
             E::Overloaded | E::Contended | E::Write(TxError::DiskFull) => ErrorKind::Temporary,
             E::NoRandomness | E::Damaged { .. } => ErrorKind::Internal,
             E::Read(_) | E::Write(_) => ErrorKind::Io,
+        };
+        AdminError::new(kind, error.to_string())
+    }
+}
+
+impl From<AliasError> for AdminError {
+    fn from(error: AliasError) -> AdminError {
+        use AliasError as E;
+        let kind = match error {
+            E::Directory(error) => return error.into(),
+            E::NoSuchAlias(_) | E::NoSuchTarget { .. } | E::TargetMissing(_) => ErrorKind::NoUser,
+            E::Exists(_)
+            | E::IsAccount { .. }
+            | E::HasMoved(_)
+            | E::DomainNamed { .. }
+            | E::DomainInUse { .. } => ErrorKind::Exists,
+            E::Loop { .. }
+            | E::TooDeep(_)
+            | E::TooManyRecipients(_)
+            | E::TooManyTargets { .. }
+            | E::NoTargets
+            | E::DomainLoop { .. } => ErrorKind::Data,
         };
         AdminError::new(kind, error.to_string())
     }

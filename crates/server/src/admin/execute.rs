@@ -3,18 +3,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use packetboat_account::{self as account, Directory, DirectoryError, DomainInfo, NewAccount};
+use packetboat_account::{self as account, Directory, DirectoryError, NewAccount};
 use packetboat_mail::PostOffice;
+use packetboat_mail::alias::AliasError;
 use packetboat_mail::mailbox::Mailboxes;
 use packetboat_message::{Address, Domain as DomainName};
 use tokio::sync::mpsc;
 
 use super::error::{AdminError, ErrorKind};
-use super::item::{Account, AppPassword, Connection, Domain, Done, Item, QuotaUse, Secret};
-use super::request::{AccountRequest, DomainRequest, NewPassword, Password, Request, ServerRequest};
+use super::item::{Account, AppPassword, Connection, Done, Item, QuotaUse, Secret};
+use super::request::{AccountRequest, NewPassword, Password, Request, ServerRequest};
 
 /// Entries read from the store at a time.
-const PAGE: usize = 256;
+pub(super) const PAGE: usize = 256;
 
 /// What requests are carried out on.
 #[derive(Debug, Clone)]
@@ -44,14 +45,14 @@ pub trait Running: Send + Sync + std::fmt::Debug {
 pub struct Items(pub mpsc::Sender<Item>);
 
 impl Items {
-    async fn tell(&self, item: Item) -> Result<(), AdminError> {
+    pub(super) async fn tell(&self, item: Item) -> Result<(), AdminError> {
         self.0
             .send(item)
             .await
             .map_err(|_| AdminError::new(ErrorKind::Io, "whoever asked does not listen any more"))
     }
 
-    async fn done(&self, done: &str, what: Option<String>) -> Result<(), AdminError> {
+    pub(super) async fn done(&self, done: &str, what: Option<String>) -> Result<(), AdminError> {
         self.tell(Item::Done(Done { done: done.to_owned(), what })).await
     }
 }
@@ -70,8 +71,9 @@ impl Context {
 /// Carries out a request.
 pub async fn execute(request: Request, context: &Context, items: &Items) -> Result<(), AdminError> {
     match request {
-        Request::Domain(request) => domain(request, &context.directory, items).await,
-        Request::Account(request) => account(request, &context.directory, items).await,
+        Request::Domain(request) => super::alias::domain(request, context, items).await,
+        Request::Account(request) => account(request, context, items).await,
+        Request::Alias(request) => super::alias::alias(request, context, items).await,
         Request::Backup { to } => {
             let copied = context.directory.store().backup(&to).await.map_err(|error| {
                 let message = format!(
@@ -96,43 +98,16 @@ pub async fn execute(request: Request, context: &Context, items: &Items) -> Resu
     }
 }
 
-async fn domain(request: DomainRequest, directory: &Directory, items: &Items) -> Result<(), AdminError> {
-    match request {
-        DomainRequest::Add { domain } => {
-            let info = directory.add_domain(&domain_name(&domain)?).await?;
-            items.tell(domain_item(directory, info)?).await
-        }
-        DomainRequest::List => {
-            let mut after = None;
-            loop {
-                let page = directory.domains(after.as_ref(), PAGE).await?;
-                let Some(last) = page.last() else { return Ok(()) };
-                after = Some(last.name.clone());
-                for info in page {
-                    items.tell(domain_item(directory, info)?).await?;
-                }
-            }
-        }
-        DomainRequest::Remove { domain } => {
-            let name = domain_name(&domain)?;
-            directory.remove_domain(&name).await?;
-            items.done("domain removed", Some(name.to_string())).await
-        }
-        DomainRequest::Postmaster { domain, account } => {
-            let name = domain_name(&domain)?;
-            let account = directory.account_named(&account)?;
-            directory.set_postmaster(&name, account.id).await?;
-            items.done("postmaster set", Some(account.login.to_string())).await
-        }
-    }
-}
-
-async fn account(request: AccountRequest, directory: &Directory, items: &Items) -> Result<(), AdminError> {
+async fn account(request: AccountRequest, context: &Context, items: &Items) -> Result<(), AdminError> {
     use AccountRequest as R;
+    let Context { directory, office, .. } = context;
     match request {
         R::Add { login, aliases, name, password, quota } => {
-            let login = new_login(directory, &login)?;
-            let aliases = aliases.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
+            let login = full_address(directory, &login)?;
+            let aliases = aliases.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+            for address in std::iter::once(&login).chain(&aliases) {
+                require_no_alias(office, address)?;
+            }
             let password = match password {
                 Some(password) => Some(directory.prepare_password(password.into()).await?),
                 None => None,
@@ -153,7 +128,8 @@ async fn account(request: AccountRequest, directory: &Directory, items: &Items) 
         R::Remove { account } => {
             let account = directory.account_named(&account)?;
             directory.remove_account(account.id).await?;
-            items.done("account removed", Some(account.login.to_string())).await
+            items.done("account removed", Some(account.login.to_string())).await?;
+            super::alias::tell_broken(office, &account.addresses, items).await
         }
         R::Disable { account, disabled } => {
             directory.set_disabled(directory.account_named(&account)?.id, disabled).await?;
@@ -168,7 +144,9 @@ async fn account(request: AccountRequest, directory: &Directory, items: &Items) 
             show(directory, &account, items).await
         }
         R::AddAddress { account, address: text } => {
-            directory.add_address(directory.account_named(&account)?.id, &address(&text)?).await?;
+            let new = address(&text)?;
+            require_no_alias(office, &new)?;
+            directory.add_address(directory.account_named(&account)?.id, &new).await?;
             show(directory, &account, items).await
         }
         R::RemoveAddress { account, address: text } => {
@@ -283,28 +261,27 @@ async fn account_item(directory: &Directory, account: &account::Account) -> Resu
     }))
 }
 
-fn domain_item(directory: &Directory, info: DomainInfo) -> Result<Item, AdminError> {
-    let postmaster = match info.postmaster.map(|id| directory.account(id)) {
-        Some(Ok(account)) => Some(account.login.to_string()),
-        Some(Err(DirectoryError::NoSuchAccountId(_))) | None => None,
-        Some(Err(error)) => return Err(error.into()),
-    };
-    Ok(Item::Domain(Domain { domain: info.name.to_string(), postmaster, created_at: info.created_at }))
-}
-
-fn domain_name(text: &str) -> Result<DomainName, AdminError> {
+pub(super) fn domain_name(text: &str) -> Result<DomainName, AdminError> {
     DomainName::parse(text).map_err(|_| {
         AdminError::new(ErrorKind::Data, format!("'{text}' is not a domain name, such as example.org"))
     })
 }
 
-fn address(text: &str) -> Result<Address, AdminError> {
+pub(super) fn address(text: &str) -> Result<Address, AdminError> {
     Address::parse(text)
         .map_err(|error| AdminError::new(ErrorKind::Data, format!("'{text}' is not an address: {error}")))
 }
 
-/// The login name of an account to be, in full or without the domain where that is clear.
-fn new_login(directory: &Directory, text: &str) -> Result<Address, AdminError> {
+/// An alias goes before an account, which would get no mail.
+fn require_no_alias(office: &PostOffice, address: &Address) -> Result<(), AdminError> {
+    match office.aliases().alias(address)? {
+        Some(alias) => Err(AliasError::Exists(alias.name).into()),
+        None => Ok(()),
+    }
+}
+
+/// An address that need not be anybody's yet, in full or without the domain where that is clear.
+pub(super) fn full_address(directory: &Directory, text: &str) -> Result<Address, AdminError> {
     match directory.login_address(text) {
         Some(address) => Ok(address),
         None if text.contains('@') => address(text),

@@ -15,6 +15,10 @@ pub enum Item {
     Domain(Domain),
     /// An account.
     Account(Account),
+    /// An alias.
+    Alias(Alias),
+    /// A way that mail to an address takes.
+    Way(Way),
     /// An app password, without its text.
     AppPassword(AppPassword),
     /// A secret just made.
@@ -36,8 +40,51 @@ pub struct Domain {
     pub domain: String,
     /// Login name of who gets its mail for `postmaster`.
     pub postmaster: Option<String>,
+    /// The domain it is another name of.
+    #[serde(default)]
+    pub same_as: Option<String>,
+    /// Who gets mail to names that are nobody's.
+    #[serde(default)]
+    pub catch_all: Option<String>,
+    /// Who gets mail to the generic names.
+    #[serde(default)]
+    pub generic: Option<String>,
+    /// What separates user and tag; `None`: nothing.
+    #[serde(default)]
+    pub separator: Option<char>,
+    /// Whether what leaves by its aliases gets a return path of its own.
+    #[serde(default)]
+    pub srs: bool,
     /// When it was added.
     pub created_at: jiff::Timestamp,
+}
+
+/// An alias.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The name.
+    pub alias: String,
+    /// Where it leads.
+    pub targets: Vec<String>,
+    /// `forward` or `refuse`, where it is kept for a user who has moved to the one target.
+    pub moved: Option<String>,
+    /// When it was made.
+    pub created_at: jiff::Timestamp,
+}
+
+/// A way that mail to an address takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// Where it ends.
+    pub address: String,
+    /// Login name of who gets the mail, if it is somebody here.
+    pub account: Option<String>,
+    /// The tag of the subaddress.
+    pub tag: Option<String>,
+    /// The addresses it goes through, the one asked for first.
+    pub through: Vec<String>,
+    /// Why nobody gets the mail.
+    pub problem: Option<String>,
 }
 
 /// An account.

@@ -9,6 +9,7 @@
 //! Then the client may send the next request. The socket has mode 0600, and the server speaks only to its own user and
 //! to root, so what the file system lets through by mistake is stopped all the same.
 
+mod alias;
 mod error;
 mod execute;
 mod item;
@@ -20,13 +21,22 @@ mod running;
 mod transfer;
 
 pub use packetboat_account::{Quota, Service};
+/// Reading the `aliases` files of other mail servers.
+pub mod aliases_file {
+    pub use packetboat_mail::alias::{
+        Entry, FILE_MAX, FileTarget, Parsed, Trouble, parse_file, parse_include,
+    };
+    pub use packetboat_message::{Address, Domain};
+}
 
 pub use error::{AdminError, ErrorKind};
 pub use execute::{Context, Items, Running, execute};
-pub use item::{Account, AppPassword, Connection, Copied, Domain, Done, Item, QuotaUse, Secret};
+pub use item::{Account, Alias, AppPassword, Connection, Copied, Domain, Done, Item, QuotaUse, Secret, Way};
 pub use listen::{AdminSocket, SocketError};
 pub use office::Office;
-pub use request::{AccountRequest, DomainRequest, NewPassword, Password, Request, ServerRequest};
+pub use request::{
+    AccountRequest, AliasRequest, DomainRequest, NewPassword, Password, Request, ServerRequest,
+};
 pub use transfer::{
     Export, Exported, ExportedMailbox, ExportedMessage, Import, ImportMailbox, ImportMessage, ImportTarget,
     ImportedSoFar,

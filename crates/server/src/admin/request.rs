@@ -16,6 +16,8 @@ pub enum Request {
     Domain(DomainRequest),
     /// With an account.
     Account(AccountRequest),
+    /// With an alias.
+    Alias(AliasRequest),
     /// With the running server.
     Server(ServerRequest),
     /// Copy the store, while it works.
@@ -43,6 +45,18 @@ impl From<AccountRequest> for Request {
     }
 }
 
+impl From<AliasRequest> for Request {
+    fn from(request: AliasRequest) -> Request {
+        Request::Alias(request)
+    }
+}
+
+impl From<DomainRequest> for Request {
+    fn from(request: DomainRequest) -> Request {
+        Request::Domain(request)
+    }
+}
+
 /// Something to be done with a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -66,6 +80,97 @@ pub enum DomainRequest {
         /// Who.
         account: String,
     },
+    /// Tell all about one.
+    Show {
+        /// Its name.
+        domain: String,
+    },
+    /// Say who gets mail to names that are nobody's.
+    CatchAll {
+        /// Its name.
+        domain: String,
+        /// Who; `None`: nobody, such mail is refused.
+        target: Option<String>,
+    },
+    /// Say who gets mail to the generic names.
+    Generic {
+        /// Its name.
+        domain: String,
+        /// Who; `None`: nobody in particular.
+        target: Option<String>,
+    },
+    /// Make it another name of a domain; it is added where it is not here yet.
+    SameAs {
+        /// Its name.
+        domain: String,
+        /// Of which; `None`: a domain of its own again.
+        other: Option<String>,
+    },
+    /// Say what separates user and tag.
+    Separator {
+        /// Its name.
+        domain: String,
+        /// One character or `none`; `None`: as the settings say.
+        separator: Option<String>,
+    },
+    /// Say whether what leaves by its aliases gets a return path of its own.
+    Srs {
+        /// Its name.
+        domain: String,
+        /// Whether.
+        on: bool,
+    },
+}
+
+/// Something to be done with an alias. Names and targets are addresses, or the part before the `@` where it is clear
+/// which domain is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AliasRequest {
+    /// Let a name lead to these too.
+    Add {
+        /// The name.
+        name: String,
+        /// Where it leads.
+        targets: Vec<String>,
+        /// Whether nobody need have a target yet.
+        missing_ok: bool,
+    },
+    /// Let a name lead to these alone. Nobody need have a target yet.
+    Set {
+        /// The name.
+        name: String,
+        /// Where it leads.
+        targets: Vec<String>,
+    },
+    /// Remove a name, or targets of it.
+    Remove {
+        /// The name.
+        name: String,
+        /// Which targets; none: the name itself.
+        targets: Vec<String>,
+    },
+    /// Tell all there are.
+    List {
+        /// Only those of this domain.
+        domain: Option<String>,
+    },
+    /// Tell where mail to an address goes, whatever it is.
+    Show {
+        /// The address.
+        name: String,
+    },
+    /// Keep a name for a user who has moved.
+    Move {
+        /// The name.
+        name: String,
+        /// Where they are now.
+        to: String,
+        /// Whether mail is refused with the new address, instead of sent on.
+        refuse: bool,
+    },
+    /// Sign return paths with a new key from now on.
+    RotateKey,
 }
 
 /// Something to be done with an account.
