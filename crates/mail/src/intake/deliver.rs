@@ -15,7 +15,7 @@ use packetboat_store::{
 use super::{Accepted, Inbox, Intake, LegPlace, Outcome, Place, Recipient, Several};
 use crate::outbound::NextHop;
 use crate::queue::notice::{self, Batch, Source, Told};
-use crate::queue::{Attempt, Envelope, Notify, Rcpt, Stage, lane_of, schedule};
+use crate::queue::{Attempt, Envelope, Notify, Rcpt, Stage, lane_of, rest_of_fetched, schedule};
 use crate::{LegTo, Refusal, Role};
 
 /// Recipients for whom a card is written with the message; for more of them, the card is made when it is asked for. A
@@ -39,6 +39,9 @@ struct Delivery {
 struct Outbound {
     copies: HashMap<CopyFor, Vec<(Address, NewQueueRow)>>,
     seen: HashSet<String>,
+    /// Peers that fetch theirs.
+    fetched: Vec<NextHop>,
+    rests: Vec<Op>,
 }
 
 /// What copies have in common that are put into the queue together.
@@ -236,12 +239,16 @@ impl Intake {
         if !outbound.seen.insert(rcpt.address.to_string()) {
             return;
         }
+        if let Some(rest) = rest_of_fetched(hop).filter(|_| !outbound.fetched.contains(hop)) {
+            outbound.fetched.push(hop.clone());
+            outbound.rests.push(rest);
+        }
         let envelope = self.envelope(copy.sender.as_ref());
         let (deadline, _) = schedule::deadline(&self.office.outgoing().queue, &envelope, &rcpt);
         let row = NewQueueRow {
             destination: hop.to_string(),
             lane: self.lane(),
-            due_at: schedule::due_for(hop, schedule::since(&envelope)),
+            due_at: schedule::since(&envelope),
             deadline,
             held: false,
             value: rcpt.encode().into(),
@@ -289,6 +296,7 @@ impl Intake {
     /// Puts copies into the queue; returns the destinations they are for.
     fn enqueue(&self, outbound: Outbound, batch: &mut Batch) -> Vec<String> {
         let mut destinations: Vec<String> = Vec::new();
+        batch.ops.extend(outbound.rests);
         for (copy, rows) in outbound.copies {
             // One recipient may be named in the trace field, of several each would learn of the others.
             let only = if rows.len() == 1 { rows.first().map(|(address, _)| address) } else { None };

@@ -74,7 +74,7 @@ impl Destinations {
         let Some(known) = self.known.get_mut(name) else { return };
         (known.streak, known.trouble) = (0, None);
         // One more with each success doubles the number with each round, as long as it is used at all.
-        if known.open >= known.limit {
+        if known.limit < known.open.saturating_mul(2) {
             known.limit = (known.limit + 1).min(settings.connections_per_destination.max(1));
         }
     }
@@ -139,9 +139,10 @@ mod tests {
         let settings = Settings::default();
         let mut all = Destinations::default();
         assert_eq!(open_all(&mut all, "a", &settings), 2);
-        all.went_well("a", &settings);
-        all.went_well("a", &settings);
-        assert_eq!(open_all(&mut all, "a", &settings), 1, "more only where all it may have are in use");
+        for _ in 0..9 {
+            all.went_well("a", &settings);
+        }
+        assert_eq!(open_all(&mut all, "a", &settings), 2, "more only where all it may have are in use");
         for _ in 0..100 {
             all.went_well("a", &settings);
             open_all(&mut all, "a", &settings);

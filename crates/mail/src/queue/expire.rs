@@ -6,7 +6,7 @@ use packetboat_store::{Leased, NewQueueRow, QueueFilter};
 use super::errand::{Held, as_new};
 use super::notice::Told;
 use super::schedule::{self, Due};
-use super::settle::{Fate, by_message, words_of_delay};
+use super::settle::{Fate, by_message};
 use super::{Attempt, Envelope, Errand, LEASE, Queue, Rcpt};
 use crate::office::unreadable;
 
@@ -66,12 +66,9 @@ impl Queue {
                 rcpt.delay_told = true;
                 let (deadline, _) = schedule::deadline(settings, envelope, &rcpt);
                 let mut told = Told::new(rcpt.clone(), Kind::Delayed, rcpt.last.clone());
-                let last = rcpt.last.as_ref();
                 if envelope.asked.by.is_some_and(|by| by.notify_only && by.at <= now) {
                     told.status = Status(4, 4, 7);
                 }
-                let text = last.map(|last| last.text.as_str()).unwrap_or_default();
-                told.words = words_of_delay(last.map(|last| last.stage), text);
                 told.retry_until = Some(schedule::after(schedule::since(envelope), settings.lifetime));
                 let row = NewQueueRow { deadline, value: rcpt.encode().into(), ..as_new(&leased.row) };
                 Fate::Stays(row, Some(told))

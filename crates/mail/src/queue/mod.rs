@@ -21,10 +21,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Zoned;
-use packetboat_store::Leased;
+use packetboat_store::{Leased, Op};
 use parking_lot::Mutex;
 use tokio::sync::Notify as Bell;
 
+use crate::outbound::NextHop;
 use crate::{Outgoing, PostOffice};
 use destinations::Destinations;
 
@@ -88,6 +89,11 @@ struct Active {
     fresh_next: bool,
     /// A destination had to wait for others to end.
     crowded: bool,
+}
+
+/// What is fetched rests for ever: it is due in its order, and nobody is called for it.
+pub(crate) fn rest_of_fetched(hop: &NextHop) -> Option<Op> {
+    hop.is_fetched().then(|| Op::Rest { destination: hop.to_string(), until: i64::MAX })
 }
 
 impl Queue {

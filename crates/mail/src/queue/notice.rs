@@ -10,7 +10,7 @@ use packetboat_store::{
     Require,
 };
 
-use super::{Asked, Attempt, BodyKind, Envelope, Rcpt, RcptAsked, Ret, lane_of, schedule};
+use super::{Asked, Attempt, BodyKind, Envelope, Rcpt, RcptAsked, Ret, lane_of, rest_of_fetched, schedule};
 use crate::office::unreadable;
 use crate::{Addressee, LegTo, MessageTag, PostOffice, Refusal, Route};
 
@@ -296,11 +296,12 @@ impl Letter {
         let row = NewQueueRow {
             destination: hop.to_string(),
             lane: lane_of(None),
-            due_at: schedule::due_for(&hop, at),
+            due_at: at,
             deadline,
             held: false,
             value: rcpt.encode().into(),
         };
+        batch.ops.extend(rest_of_fetched(&hop));
         batch.ops.push(Op::Enqueue(Enqueue {
             body: BodySource::New(place),
             prefix: Bytes::new(),

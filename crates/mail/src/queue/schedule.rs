@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Envelope, Rcpt, Settings};
-use crate::outbound::NextHop;
 
 /// A moment, microseconds since the epoch.
 pub type Moment = i64;
@@ -78,19 +77,6 @@ pub fn is_answered(envelope: &Envelope) -> bool {
     envelope.sender.is_some() && !envelope.notice
 }
 
-/// What waits to be fetched is never due by itself, and yet has an order: so much later than any moment.
-const FETCHED: Moment = 1 << 62;
-
-/// When a row for this next hop is due that is to be tried at this moment: never, where it is fetched.
-pub fn due_for(hop: &NextHop, moment: Moment) -> Moment {
-    if hop.is_fetched() { fetched_at(moment) } else { moment }
-}
-
-/// Up to when rows are due for somebody who comes and fetches them at this moment: what came or was put off later is not.
-pub(super) fn fetched_at(moment: Moment) -> Moment {
-    moment.saturating_add(FETCHED)
-}
-
 /// From when on a message's time counts.
 pub fn since(envelope: &Envelope) -> Moment {
     envelope.arrived_at.max(envelope.asked.hold_until.unwrap_or(i64::MIN))
@@ -106,7 +92,7 @@ pub fn rest(settings: &Settings, streak: u32, random: u64) -> Duration {
 fn spread(interval: Duration, random: u64) -> Duration {
     let tenth = interval / 10;
     // The upper bits, as a fraction of two tenths.
-    let part = u128::from(random) * (tenth * 2).as_nanos() >> 64;
+    let part = (u128::from(random) * (tenth * 2).as_nanos()) >> 64;
     interval - tenth + Duration::from_nanos(u64::try_from(part).unwrap_or(0))
 }
 

@@ -10,7 +10,7 @@ use super::destinations::Consequence;
 use super::errand::{Held, as_new};
 use super::notice::{self, Batch, Source, Told};
 use super::schedule::{self, History};
-use super::{Attempt, Envelope, Errand, Queue, Rcpt, Slot, Stage, Verdict};
+use super::{Attempt, Envelope, Errand, Queue, Rcpt, Slot, Verdict};
 use crate::Refusal;
 use crate::outbound::NextHop;
 
@@ -106,7 +106,8 @@ impl Queue {
         match schedule::next_attempt(&outgoing.queue, history, now, self.inner.random()) {
             Some(next) => {
                 let (deadline, _) = schedule::deadline(&outgoing.queue, envelope, &rcpt);
-                let due_at = if hop.is_fetched() { schedule::due_for(hop, now) } else { next };
+                // Not for the peer that is here now, but for its next visit.
+                let due_at = if hop.is_fetched() { now.saturating_add(1) } else { next };
                 let value = rcpt.encode().into();
                 Fate::Stays(NewQueueRow { due_at, deadline, value, ..as_new(&leased.row) }, None)
             }
@@ -268,6 +269,9 @@ impl Queue {
                 .collect();
             self.carry_out(&envelope, rows, fates).await;
         }
+        if slot.hop.is_fetched() {
+            return;
+        }
         let ops = vec![Op::Rest { destination: slot.name.clone(), until }];
         if let Err(error) = self.inner.store().commit(Tx { id: None, require: vec![], ops }, vec![]).await {
             crate::office::unreadable(error);
@@ -301,26 +305,11 @@ fn words_of_the_end(waited: i64, too_late: bool, last: &str) -> String {
         _ => format!("in {} days", hours / 24),
     };
     let mut words = match too_late {
-        true => "The message could not be delivered by the time you set for it.".to_owned(),
-        false => format!("The message could not be delivered {long}, and will not be tried any more."),
+        true => "It could not be delivered by the time you set for it.".to_owned(),
+        false => format!("It could not be delivered {long}, and is not tried any more."),
     };
     if !last.is_empty() {
-        words.push_str(" The last attempt: ");
-        words.push_str(last);
-    }
-    words
-}
-
-/// What a sender reads who has to be patient.
-pub(super) fn words_of_delay(stage: Option<Stage>, last: &str) -> String {
-    let mut words =
-        "The message has not been delivered yet. You need not do anything: it will be tried further."
-            .to_owned();
-    if stage.is_none() {
-        words.push_str(" It has not been its turn yet.");
-    }
-    if !last.is_empty() {
-        words.push_str(" The last attempt: ");
+        words.push_str(" The last time: ");
         words.push_str(last);
     }
     words

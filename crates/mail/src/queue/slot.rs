@@ -215,7 +215,7 @@ impl Queue {
     /// Up to when a slot's rows have to be due, and until when they are leased.
     pub(super) fn lease_times(&self, slot: &Slot) -> (i64, i64) {
         let now = self.inner.world.moment();
-        (slot.fetched_at.map_or(now, schedule::fetched_at), schedule::after(now, LEASE))
+        (slot.fetched_at.unwrap_or(now), schedule::after(now, LEASE))
     }
 
     /// Takes from what is ready the next message's rows, which go together.
