@@ -22,6 +22,9 @@ pub enum Refusal {
     /// Nobody can be reached behind the address.
     #[error("nobody can be reached by way of this address: {0}")]
     DeadEnd(String),
+    /// More recipients stand behind those that were named than one message may have; others may get it in another.
+    #[error("too many recipients for one message")]
+    TooManyRecipients,
     /// As much waits to be sent on as this server keeps; later may be better.
     #[error("too much mail is waiting to be sent on, try again later")]
     QueueFull,
@@ -54,7 +57,11 @@ impl Refusal {
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Refusal::DiskFull | Refusal::QueueFull | Refusal::RecipientsChanged | Refusal::Temporary
+            Refusal::DiskFull
+                | Refusal::TooManyRecipients
+                | Refusal::QueueFull
+                | Refusal::RecipientsChanged
+                | Refusal::Temporary
         )
     }
 }

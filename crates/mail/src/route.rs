@@ -5,7 +5,7 @@ use std::sync::Arc;
 use packetboat_account::{Account, Found};
 use packetboat_message::{Address, LocalPart};
 
-use crate::alias::{self, Aliases, Chain, Expanded};
+use crate::alias::{self, Aliases, Book as _, Cause, Chain, Expanded, Lead};
 use crate::office::unreadable;
 use crate::{PostOffice, Refusal};
 
@@ -101,6 +101,10 @@ impl PostOffice {
                 None => return Ok(Route::UnknownUser),
             },
         };
+        // Most addresses are an account's, and that is all there is to know of them.
+        if let Lead::Account { account, .. } = aliases.find(address).map_err(unreadable)? {
+            return Ok(Route::Local(account));
+        }
         let expansion = match aliases.expand(address).map_err(unreadable)? {
             Expanded::To(expansion) => expansion,
             Expanded::Nobody => return Ok(Route::UnknownUser),
@@ -134,7 +138,14 @@ impl PostOffice {
         }
         let dead = expansion.failures.into_iter().map(|failure| {
             tracing::warn!(%address, %failure, "an alias leads to nobody, and to others besides");
-            DeadEnd { address: failure.address, why: failure.cause.to_string() }
+            // Who they are is not the sender's to know.
+            let what = match failure.cause {
+                Cause::Gone => "is gone".to_owned(),
+                Cause::Moved => "has moved".to_owned(),
+                other => format!("cannot be reached ({other})"),
+            };
+            let why = format!("one of those behind this address {what}; the others got the message");
+            DeadEnd { address: failure.address, why }
         });
         let dead = dead.collect();
         Ok(Route::Expanded(Box::new(Expansion { legs, dead, moved: expansion.moved })))

@@ -23,6 +23,10 @@ use crate::outbound::NextHop;
 use crate::queue::{Asked, RcptAsked};
 use crate::{Addressee, Expansion, LegTo, MessageTag, Origin, PostOffice, Refusal, Role, Route};
 
+/// Recipients behind the addresses of one message, all together: an alias may be named again and again, each time with
+/// another tag.
+const LEGS_MAX: usize = 5_000;
+
 /// A message on its way in.
 #[derive(Debug)]
 pub struct Intake {
@@ -33,6 +37,8 @@ pub struct Intake {
     began: Zoned,
     asked: Asked,
     recipients: Vec<Recipient>,
+    /// How many stand behind the recipients.
+    legs: usize,
     body: Option<NewBody>,
     octets: u64,
     header: HeaderScan,
@@ -128,6 +134,7 @@ impl PostOffice {
             began: now,
             asked,
             recipients: Vec::new(),
+            legs: 0,
             body: None,
             octets: 0,
             header: HeaderScan::default(),
@@ -152,7 +159,13 @@ impl Intake {
             Route::Elsewhere => (Place::Queue(self.way_out(&to).await?), None),
             Route::Expanded(expansion) => {
                 moved = expansion.moved.clone();
-                (Place::Several(Box::new(self.places(*expansion).await?)), None)
+                let legs = self.legs + expansion.legs.len() + expansion.dead.len();
+                if legs > LEGS_MAX {
+                    return Err(Refusal::TooManyRecipients);
+                }
+                let several = self.places(*expansion).await?;
+                self.legs = legs;
+                (Place::Several(Box::new(several)), None)
             }
             Route::UnknownUser => return Err(Refusal::UnknownUser),
             Route::Moved(address) => return Err(Refusal::Moved(address)),
@@ -199,7 +212,17 @@ impl Intake {
         let mut places = Vec::with_capacity(expansion.legs.len());
         for leg in &expansion.legs {
             places.push(match &leg.to {
-                LegTo::Local(account) => LegPlace::Here(self.inbox(account).await?),
+                LegTo::Local(account) => {
+                    let inbox = self.inbox(account).await?;
+                    match self.check_room(&inbox, self.asked.declared).await {
+                        Ok(()) => LegPlace::Here(inbox),
+                        // Whoever stands alone behind an address is told of as if it were theirs.
+                        Err(full @ Refusal::OverQuota) if expansion.legs.len() > 1 => {
+                            LegPlace::Nowhere(full.to_string())
+                        }
+                        Err(refusal) => return Err(refusal),
+                    }
+                }
                 LegTo::Remote { sender } => {
                     match self.next_hop(&leg.address, sender.as_ref().or(self.sender.as_ref())).await? {
                         Some(hop) => LegPlace::Queue(hop),

@@ -245,6 +245,7 @@ fn refusal_reply(refusal: &Refusal) -> Reply {
         Refusal::NoRoute(_) => reply::refused_by_policy(refusal.to_string()),
         Refusal::Moved(to) => reply::user_not_local(&to.to_string()),
         Refusal::DeadEnd(_) => reply::mailbox_unavailable(),
+        Refusal::TooManyRecipients => reply::too_many_recipients(),
         Refusal::OverQuota => reply::mailbox_full(),
         Refusal::TooLarge(max) => reply::message_too_big(*max),
         Refusal::Loop(_) => reply::mail_loop(),
