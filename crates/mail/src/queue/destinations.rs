@@ -110,6 +110,13 @@ impl Destinations {
         self.known.get(name)?.trouble.as_ref()
     }
 
+    /// What happened so far is no reason to wait any more.
+    pub(crate) fn forgive(&mut self, name: &str) {
+        if let Some(known) = self.known.get_mut(name) {
+            known.streak = 0;
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn remembered(&self) -> usize {
         self.known.len()

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use packetboat_store::{
-    Leased, MessageReader, NewQueueRow, Op, QueueId, QueueRow, ReadError, Require, Store, Tx,
-};
+use packetboat_store::{Leased, MessageReader, NewQueueRow, Op, QueueId, QueueRow, ReadError, Require, Tx};
 
 use super::slot::TURN_MAX;
-use super::{Envelope, Queue, Rcpt, Slot};
+use super::{Envelope, Inner, Queue, Rcpt, Slot};
 use crate::office::unreadable;
 
 /// Messages that cannot be read and are passed over at a time.
@@ -27,18 +25,29 @@ pub struct Errand {
 /// Leased rows, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Held {
-    store: Store,
+    inner: Arc<Inner>,
     rows: Vec<Leased>,
 }
 
 impl Held {
-    pub(super) fn new(store: Store, rows: Vec<Leased>) -> Held {
-        Held { store, rows }
+    pub(super) fn new(inner: Arc<Inner>, rows: Vec<Leased>) -> Held {
+        let mut held = Held { inner, rows: Vec::new() };
+        held.extend(rows);
+        held
     }
 
-    /// The rows, no longer given back.
-    pub(super) fn take(&mut self) -> (Store, Vec<Leased>) {
-        (self.store.clone(), std::mem::take(&mut self.rows))
+    fn extend(&mut self, rows: Vec<Leased>) {
+        self.inner.carried.lock().extend(rows.iter().map(|leased| leased.row.id));
+        self.rows.extend(rows);
+    }
+
+    /// The same rows by message.
+    pub(super) fn by_message(mut self) -> Vec<Held> {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.sort_by_key(|leased| leased.row.message);
+        rows.chunk_by(|a, b| a.row.message == b.row.message)
+            .map(|group| Held::new(Arc::clone(&self.inner), group.to_vec()))
+            .collect()
     }
 
     pub(super) fn rows(&self) -> &[Leased] {
@@ -52,8 +61,14 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        {
+            let mut carried = self.inner.carried.lock();
+            self.rows.iter().for_each(|leased| {
+                carried.remove(&leased.row.id);
+            });
+        }
         // Leases that have ended with a change of their rows are passed over.
-        self.store.queue_unlease(&self.leases());
+        self.inner.store().queue_unlease(&self.leases());
     }
 }
 
@@ -64,7 +79,7 @@ impl Errand {
     /// When it has been taken out of the queue since, or the disk fails.
     pub async fn open(&self) -> Result<MessageReader, ReadError> {
         match self.rows.rows.first() {
-            Some(first) => self.rows.store.open_queued(&first.row).await,
+            Some(first) => self.rows.inner.store().open_queued(&first.row).await,
             None => Err(ReadError::Gone),
         }
     }
@@ -98,12 +113,12 @@ impl Queue {
             }
             let Some(first) = rows.first() else { continue };
             let (message, room) = (first.row.message, most.saturating_sub(rows.len()));
-            let mut held = Held::new(self.inner.store().clone(), rows);
+            let mut held = Held::new(Arc::clone(&self.inner), rows);
             if room > 0 {
                 let (now, until) = self.lease_times(slot);
                 let store = self.inner.store();
                 match store.queue_lease_message(message, &slot.name, now, room, until).await {
-                    Ok(more) => held.rows.extend(more),
+                    Ok(more) => held.extend(more),
                     Err(error) => {
                         unreadable(error);
                     }

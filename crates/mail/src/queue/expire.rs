@@ -6,7 +6,7 @@ use packetboat_store::{Leased, NewQueueRow, QueueFilter};
 use super::errand::{Held, as_new};
 use super::notice::Told;
 use super::schedule::{self, Due};
-use super::settle::{Fate, by_message};
+use super::settle::Fate;
 use super::{Attempt, Envelope, Errand, LEASE, Queue, Rcpt};
 use crate::office::unreadable;
 
@@ -33,7 +33,7 @@ impl Queue {
             if rows.is_empty() {
                 return;
             }
-            for group in by_message(Held::new(store.clone(), rows)) {
+            for group in Held::new(self.inner.clone(), rows).by_message() {
                 let Some(errand) = self.read(group).await else { continue };
                 self.end(errand, now).await;
             }

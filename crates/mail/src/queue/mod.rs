@@ -5,6 +5,7 @@
 //! sockets. What it holds lies in the store, so that nothing is lost with the process; memory holds what is being carried
 //! and little more.
 
+pub mod admin;
 mod destinations;
 mod envelope;
 mod errand;
@@ -16,12 +17,12 @@ mod settings;
 mod settle;
 mod slot;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Zoned;
-use packetboat_store::{Leased, Op};
+use packetboat_store::{Leased, Op, QueueId};
 use parking_lot::Mutex;
 use tokio::sync::Notify as Bell;
 
@@ -75,6 +76,8 @@ struct Inner {
     office: PostOffice,
     world: World,
     active: Mutex<Active>,
+    /// Rows that are in somebody's hands.
+    carried: Mutex<HashSet<QueueId>>,
     /// Rung when a connection has ended or rows came back.
     bell: Bell,
 }
@@ -99,13 +102,23 @@ pub(crate) fn rest_of_fetched(hop: &NextHop) -> Option<Op> {
 impl Queue {
     /// The queue of a post office, with the ways out as they are set there.
     pub fn new(office: PostOffice, world: World) -> Queue {
-        let (active, bell) = (Mutex::default(), Bell::new());
-        Queue { inner: Arc::new(Inner { office, world, active, bell }) }
+        let (active, carried, bell) = (Mutex::default(), Mutex::default(), Bell::new());
+        Queue { inner: Arc::new(Inner { office, world, active, carried, bell }) }
     }
 
     /// The post office it belongs to.
     pub fn office(&self) -> &PostOffice {
         &self.inner.office
+    }
+
+    /// Gives back all that connections hold ready and have not begun with.
+    fn recall(&self) {
+        let ready = std::mem::take(&mut self.inner.active.lock().ready);
+        for rows in ready.into_values() {
+            let leases: Vec<(QueueId, u64)> =
+                rows.iter().map(|leased| (leased.row.id, leased.fence)).collect();
+            self.inner.store().queue_unlease(&leases);
+        }
     }
 
     fn outgoing(&self) -> Arc<Outgoing> {

@@ -248,7 +248,7 @@ impl Queue {
         let attempt = attempt.bounded();
         let settings = &self.outgoing().queue;
         let rows = self.inner.active.lock().ready.remove(&slot.name).unwrap_or_default();
-        let held = Held::new(self.inner.store().clone(), rows.into());
+        let held = Held::new(self.inner.clone(), rows.into());
         let decode = |leased: &Leased| Rcpt::decode(&leased.row.value).ok();
         let tries = held.rows().iter().filter_map(decode).map(|rcpt| rcpt.attempts).max().unwrap_or(0);
         let consequence =
@@ -259,7 +259,7 @@ impl Queue {
         let (destination, text) = (slot.name.clone(), attempt.text.as_str());
         tracing::info!(destination, streak, text, "a destination cannot be reached");
         // Those that were next remember why they wait; of the others, memory does.
-        for group in by_message(held) {
+        for group in held.by_message() {
             let Some(errand) = self.read(group).await else { continue };
             let Errand { envelope, recipients, rows } = errand;
             let fates = recipients
@@ -285,15 +285,6 @@ impl Queue {
         let (stage, text) = (attempt.stage, attempt.text.as_str());
         tracing::info!(%tag, to, host, ?stage, reply, text, what, "a message was sent on");
     }
-}
-
-/// Leased rows by message.
-pub(super) fn by_message(mut held: Held) -> Vec<Held> {
-    let (store, mut rows) = held.take();
-    rows.sort_by_key(|leased| leased.row.message);
-    rows.chunk_by(|a, b| a.row.message == b.row.message)
-        .map(|group| Held::new(store.clone(), group.to_vec()))
-        .collect()
 }
 
 /// What a sender reads who was waited for in vain.

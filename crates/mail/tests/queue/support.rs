@@ -51,6 +51,10 @@ impl Clock {
         self.now.fetch_add(by, Ordering::Relaxed);
     }
 
+    pub fn set(&self, to: i64) {
+        self.now.store(to, Ordering::Relaxed);
+    }
+
     pub fn zoned(&self) -> Zoned {
         Timestamp::from_microsecond(self.now()).unwrap().to_zoned(jiff::tz::TimeZone::UTC)
     }
@@ -61,6 +65,10 @@ impl Clock {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    pub fn below(&self, limit: u64) -> u64 {
+        self.random() % limit
     }
 
     pub fn world(&self) -> World {
