@@ -12,6 +12,7 @@ pub mod message;
 pub mod mime;
 pub mod pop3;
 pub mod report;
+pub mod secure;
 pub mod session;
 pub mod smtp;
 pub mod store;
@@ -50,6 +51,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_server", smtp::server),
     ("store_records", store::records),
     ("structure", mime::structure),
+    ("sts_policy", secure::sts_policy),
+    ("sts_record", secure::sts_record),
     ("surrogate", message::surrogate),
     ("text", mime::text),
 ];

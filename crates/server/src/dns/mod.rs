@@ -2,8 +2,8 @@
 //!
 //! Whatever judges by DNS is handed a [`Lookup`], so a table answers in tests.
 
-mod ad;
 mod check;
+mod handle;
 mod records;
 mod resolver;
 #[cfg(test)]

@@ -5,17 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::caching_client::CachingClient;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup as Reply;
+use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::RetryDnsHandle;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
-use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use hickory_resolver::{ConnectionProvider, Resolver as Hickory, ResolverBuilder, system_conf};
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, system_conf};
 
-use super::ad::AskForAd;
-use super::{Answer, Found, Lookup, LookupError, Mx, RECORDS_MAX, Security, Srv, Tlsa};
+use super::handle::{AskForAd, WithWildcards, relevant};
+use super::{Answer, Found, Lookup, LookupError, Mx, Security, Srv, Tlsa};
 use crate::settings;
 
 /// How long one packet may be waited for.
@@ -24,14 +27,20 @@ const PACKET: Duration = Duration::from_secs(3);
 const QUESTION: Duration = Duration::from_secs(15);
 /// Name servers asked at once; the system's list has no more (MAXNS in resolv.conf(5)).
 const AT_ONCE: usize = 3;
+/// Aliases that are followed, one by one.
+const ALIASES_MAX: usize = 8;
 /// Answers that are remembered.
 const REMEMBERED: u64 = 8192;
+/// Sets of records of which it is remembered whether they are signed.
+const CHECKED: usize = 16_384;
 
 /// Who finds out whether answers are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dnssec {
-    /// This resolver checks the signatures.
+    /// [`Dnssec::TrustAd`] where all name servers are on this machine, and [`Dnssec::Validate`] elsewhere.
     #[default]
+    Auto,
+    /// This resolver checks the signatures.
     Validate,
     /// The name server does, and says so by the AD bit. Only good when the way to it is safe.
     TrustAd,
@@ -58,6 +67,7 @@ impl ResolverOptions {
         ResolverOptions {
             servers: settings.servers.clone(),
             dnssec: match settings.dnssec {
+                settings::DnssecMode::Auto => Dnssec::Auto,
                 settings::DnssecMode::Validate => Dnssec::Validate,
                 settings::DnssecMode::TrustAd => Dnssec::TrustAd,
                 settings::DnssecMode::Off => Dnssec::Off,
@@ -72,10 +82,13 @@ impl ResolverOptions {
 #[derive(Clone)]
 pub struct Resolver(Kind);
 
+type Handle = RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>;
+
 #[derive(Clone)]
 enum Kind {
-    Plain { resolver: Hickory<TokioRuntimeProvider>, validates: bool },
-    TrustsAd(Hickory<AskForAd>),
+    Validates(CachingClient<WithWildcards<DnssecDnsHandle<Handle>>>),
+    TrustsAd(CachingClient<AskForAd<Handle>>),
+    Believes(CachingClient<Handle>),
 }
 
 impl std::fmt::Debug for Resolver {
@@ -94,25 +107,36 @@ impl Resolver {
             [] => system_conf::read_system_conf().map_err(|error| unreachable(&error))?.0,
             servers => ResolverConfig::from_name_servers(servers.iter().copied().map(name_server).collect()),
         };
-        let kind = match options.dnssec {
-            Dnssec::TrustAd => {
-                let builder = Hickory::builder_with_config(config, AskForAd::default());
-                Kind::TrustsAd(build(builder, options)?)
-            }
-            Dnssec::Validate | Dnssec::Off => {
-                let validates = options.dnssec == Dnssec::Validate;
-                let mut builder = Hickory::builder_with_config(config, TokioRuntimeProvider::default());
-                builder.options_mut().validate = validates;
-                if let (true, Some(file)) = (validates, &options.trust_anchor) {
-                    let anchors = TrustAnchors::from_file(file).map_err(|error| {
-                        LookupError::Failed(format!("the trust anchor {}: {error}", file.display()))
-                    })?;
-                    builder = builder.with_trust_anchor(Arc::new(anchors));
-                }
-                Kind::Plain { resolver: build(builder, options)?, validates }
-            }
+        let dnssec = match options.dnssec {
+            Dnssec::Auto if config.name_servers().iter().all(|it| it.ip.is_loopback()) => Dnssec::TrustAd,
+            Dnssec::Auto => Dnssec::Validate,
+            chosen => chosen,
         };
-        Ok(Resolver(kind))
+        let anchors = match &options.trust_anchor {
+            Some(file) if dnssec == Dnssec::Validate => TrustAnchors::from_file(file).map_err(|error| {
+                LookupError::Failed(format!("the trust anchor {}: {error}", file.display()))
+            })?,
+            _ => TrustAnchors::default(),
+        };
+        let mut set = ResolverOpts::default();
+        set.timeout = PACKET;
+        set.num_concurrent_reqs = AT_ONCE;
+        // Large answers (keys, signatures) go by UDP as far as that is safe, and by TCP beyond.
+        set.edns0 = true;
+        let tls = TlsConfig::new().map_err(|error| unreachable(&error))?;
+        let context = Arc::new(PoolContext::new(set, tls));
+        let servers = config.name_servers().to_vec();
+        let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
+        let handle = RetryDnsHandle::new(pool, options.again);
+        Ok(Resolver(match dnssec {
+            Dnssec::Auto | Dnssec::Validate => {
+                let checking = DnssecDnsHandle::with_trust_anchor(handle, Arc::new(anchors));
+                let checking = checking.validation_cache_size(CHECKED);
+                Kind::Validates(CachingClient::new(REMEMBERED, WithWildcards(checking), true))
+            }
+            Dnssec::TrustAd => Kind::TrustsAd(CachingClient::new(REMEMBERED, AskForAd(handle), true)),
+            Dnssec::Off => Kind::Believes(CachingClient::new(REMEMBERED, handle, true)),
+        }))
     }
 
     /// Asks the name servers of the system's settings (/etc/resolv.conf), and believes them.
@@ -132,11 +156,52 @@ impl Resolver {
         Resolver::new(&ResolverOptions { servers, dnssec: Dnssec::Off, ..ResolverOptions::default() })
     }
 
+    /// Asks, and follows aliases.
     async fn ask(&self, name: &Name, kind: RecordType) -> Found<Vec<Record>> {
+        let mut name = name.clone();
+        let (mut alias, mut security) = (None, Security::Secure);
+        let mut steps = 0;
+        loop {
+            let bogus = match self.ask_once(&name, kind).await {
+                Ok(answer) => {
+                    let security = if security == Security::Secure { answer.security } else { security };
+                    return Ok(Answer { alias: answer.alias.or(alias), security, ..answer });
+                }
+                Err(bogus @ LookupError::Bogus(_)) if kind != RecordType::CNAME && steps < ALIASES_MAX => {
+                    bogus
+                }
+                Err(error) => return Err(error),
+            };
+            // An alias in one zone and, in the same answer, the proof by another that there is no such record where it
+            // leads: Hickory compares the proof with the name that was asked for. So each step is asked for by itself.
+            let step = self.ask_once(&name, RecordType::CNAME).await?;
+            let target = step.data.iter().find_map(|record| match &record.data {
+                RData::CNAME(target) => Some(target.0.clone()),
+                _ => None,
+            });
+            let Some(target) = target else { return Err(bogus) };
+            if step.security == Security::Insecure {
+                security = Security::Insecure;
+            }
+            alias = Some(plain(&target));
+            name = target;
+            steps += 1;
+        }
+    }
+
+    async fn ask_once(&self, name: &Name, kind: RecordType) -> Found<Vec<Record>> {
+        let question = Query::query(name.clone(), kind);
+        let mut options = DnsRequestOptions::default();
+        options.use_edns = true;
+        options.recursion_desired = true;
         let asking = async {
             match &self.0 {
-                Kind::Plain { resolver, .. } => resolver.lookup(name.clone(), kind).await,
-                Kind::TrustsAd(resolver) => resolver.lookup(name.clone(), kind).await,
+                Kind::Validates(client) => {
+                    options.edns_set_dnssec_ok = true;
+                    client.lookup(question, options).await
+                }
+                Kind::TrustsAd(client) => client.lookup(question, options).await,
+                Kind::Believes(client) => client.lookup(question, options).await,
             }
         };
         let Ok(reply) = tokio::time::timeout(QUESTION, asking).await else {
@@ -152,9 +217,11 @@ impl Resolver {
     /// What was answered.
     fn answer(&self, name: &Name, kind: RecordType, reply: &Reply) -> Found<Vec<Record>> {
         let (records, alias) = relevant(name, kind, reply.message());
+        let alias = alias.as_ref().map(plain);
         let secure = match &self.0 {
-            Kind::Plain { validates, .. } => *validates && all_secure(records.iter().copied())?,
+            Kind::Validates(_) => all_secure(records.iter().copied())?,
             Kind::TrustsAd(_) => reply.message().metadata.authentic_data,
+            Kind::Believes(_) => false,
         };
         Ok(answer(kind, &records, alias, secure))
     }
@@ -164,7 +231,7 @@ impl Resolver {
         match error {
             DnsError::NoRecordsFound(none) => match none.response_code {
                 ResponseCode::NoError | ResponseCode::NXDomain => {
-                    let validates = matches!(&self.0, Kind::Plain { validates: true, .. });
+                    let validates = matches!(&self.0, Kind::Validates(_));
                     let proofs = none.authorities.as_deref().unwrap_or_default();
                     let secure = validates && !proofs.is_empty() && all_secure(proofs.iter().filter(counts))?;
                     Ok(answer(kind, &[], None, secure))
@@ -176,35 +243,12 @@ impl Resolver {
                 if matches!(response.response_code, ResponseCode::NoError | ResponseCode::NXDomain) =>
             {
                 let (records, alias) = relevant(name, kind, &response);
-                Ok(answer(kind, &records, alias, false))
+                Ok(answer(kind, &records, alias.as_ref().map(plain), false))
             }
             DnsError::Nsec { .. } | DnsError::DnssecBogus => Err(LookupError::Bogus(shown(name))),
             error => Err(LookupError::Failed(error.to_string())),
         }
     }
-}
-
-/// The records that an answer consists of: the aliases from `name` on, and what stands at their end; and that end, where
-/// there are aliases. What else a name server adds is not what was asked for.
-fn relevant<'m>(name: &Name, kind: RecordType, message: &'m Message) -> (Vec<&'m Record>, Option<String>) {
-    let mut owner = name.clone();
-    let mut records: Vec<&Record> = Vec::new();
-    // At most once through all aliases there are.
-    for _ in 0..message.answers.len() {
-        let alias = message.answers.iter().find_map(|record| match &record.data {
-            RData::CNAME(target) if kind != RecordType::CNAME && record.name == owner => {
-                Some((record, target))
-            }
-            _ => None,
-        });
-        let Some((record, target)) = alias else { break };
-        records.push(record);
-        owner = target.0.clone();
-    }
-    let alias = (!records.is_empty()).then(|| plain(&owner));
-    let found = message.answers.iter().filter(|record| record.record_type() == kind && record.name == owner);
-    records.extend(found.take(RECORDS_MAX));
-    (records, alias)
 }
 
 fn answer(kind: RecordType, records: &[&Record], alias: Option<String>, secure: bool) -> Answer<Vec<Record>> {
@@ -229,23 +273,6 @@ fn all_secure<'r>(records: impl Iterator<Item = &'r Record>) -> Result<bool, Loo
 /// Whether a record of the authority section counts for the answer; signatures themselves are not signed.
 fn counts(record: &&Record) -> bool {
     matches!(record.record_type(), RecordType::SOA | RecordType::NSEC | RecordType::NSEC3)
-}
-
-fn build<P: ConnectionProvider>(
-    mut builder: ResolverBuilder<P>,
-    options: &ResolverOptions,
-) -> Result<Hickory<P>, LookupError> {
-    let set = builder.options_mut();
-    set.timeout = PACKET;
-    set.attempts = options.again;
-    set.num_concurrent_reqs = AT_ONCE;
-    set.cache_size = REMEMBERED;
-    // Large answers (keys, signatures) go by UDP as far as that is safe, and by TCP beyond.
-    set.edns0 = true;
-    // Aliases are to be seen, and /etc/hosts is not what others see; it often gives the host's own name to 127.0.1.1.
-    set.preserve_intermediates = true;
-    set.use_hosts_file = ResolveHosts::Never;
-    builder.build().map_err(|error| unreachable(&error))
 }
 
 fn name_server(at: SocketAddr) -> NameServerConfig {

@@ -310,6 +310,8 @@ fn answer(query: &Message) -> Message {
         ("mail.example.org." | "alias.example.org.", _) | (_, false) => ResponseCode::NoError,
         _ => ResponseCode::NXDomain,
     };
+    // As a resolver that checks signatures, of one name only.
+    message.metadata.authentic_data = query.metadata.authentic_data && asked == "mail.example.org.";
     let owner = question.name().clone();
     message.add_query(question);
     message.add_answers(records.into_iter().map(|data| Written::from_rdata(owner.clone(), 60, data)));
@@ -338,6 +340,24 @@ async fn the_resolver_asks_a_name_server() {
     assert_eq!(resolver.txt("example.org").await, Ok(unsigned(vec![b"v=spf1 mx -all".to_vec()])));
     let srv = Srv { port: 110, target: "mail.example.org".to_owned() };
     assert_eq!(resolver.srv("_pop3._tcp.example.org").await, Ok(unsigned(vec![srv])));
+}
+
+#[tokio::test]
+async fn a_name_server_nearby_says_what_it_has_checked() {
+    let server = name_server().await;
+    let options = |dnssec| ResolverOptions { servers: vec![server], dnssec, ..ResolverOptions::default() };
+    // On this machine, so it is believed.
+    for dnssec in [Dnssec::TrustAd, Dnssec::Auto] {
+        let resolver = Resolver::new(&options(dnssec)).unwrap();
+        for _ in 0..2 {
+            let checked = resolver.addresses("mail.example.org").await.unwrap();
+            assert_eq!((checked.security, checked.data.len()), (Security::Secure, 1));
+        }
+        assert_eq!(resolver.mx("example.org").await.unwrap().security, Security::Insecure);
+        assert_eq!(resolver.mx("nothing.example").await, Ok(unsigned(Vec::new())));
+    }
+    let believing = Resolver::new(&options(Dnssec::Off)).unwrap();
+    assert_eq!(believing.addresses("mail.example.org").await.unwrap().security, Security::Insecure);
 }
 
 #[tokio::test]

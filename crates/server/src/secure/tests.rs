@@ -463,3 +463,92 @@ async fn many_who_ask_at_a_time_cause_one_fetch() {
     assert_eq!(web.asked(), 1);
     store.stop().await;
 }
+
+/// A web server that answers everybody with the same octets, under TLS.
+async fn web_server(issuer: &Authority, names: &[&str], response: Vec<u8>) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let (mut request, mut piece) = (Vec::new(), [0; 1024]);
+            while !request.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut piece).await {
+                    Ok(read @ 1..) => request.extend_from_slice(&piece[..read]),
+                    _ => break,
+                }
+            }
+            let request = String::from_utf8_lossy(&request);
+            assert!(request.starts_with("GET /.well-known/mta-sts.txt HTTP/1.1\r\n"), "{request}");
+            assert!(request.to_ascii_lowercase().contains("\r\nhost: mta-sts.example.org"), "{request}");
+            let _ = stream.write_all(&response).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn policies_come_over_https_from_their_own_host_only() {
+    let (root, other) = (authority("root"), authority("other"));
+    let authorities = trusting(&root);
+    let zone = Zone::of(&[("mta-sts.example.org A", "127.0.0.1")]);
+    let ok = |more: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{more}\r\n{body}").into_bytes();
+    let long = "x".repeat(70_000);
+    let table: Vec<(&Authority, &[&str], Vec<u8>, &str)> = vec![
+        (&root, &["mta-sts.example.org"], ok("Content-Type: text/plain\r\nContent-Length: 2\r\n", "ab"), "ab"),
+        (&root, &["*.example.org"], ok("content-type: Text/Plain; charset=utf-8\r\n", "to the end"), "to the end"),
+        (
+            &root,
+            &["mta-sts.example.org"],
+            ok("Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"),
+            "abc",
+        ),
+        (&other, &["mta-sts.example.org"], ok("Content-Type: text/plain\r\n", "ab"), "no connection: "),
+        (&root, &["example.org"], ok("Content-Type: text/plain\r\n", "ab"), "no connection: "),
+        (&root, &["mta-sts.example.org"], ok("Content-Type: text/html\r\n", "ab"), "the answer is not of type"),
+        (&root, &["mta-sts.example.org"], ok("", "ab"), "the answer is not of type"),
+        (
+            &root,
+            &["mta-sts.example.org"],
+            b"HTTP/1.1 301 Moved\r\nLocation: https://mta-sts.example.org/\r\nContent-Type: text/plain\r\n\r\n".to_vec(),
+            "the answer is 301",
+        ),
+        (&root, &["mta-sts.example.org"], b"HTTP/1.1 404 Gone\r\n\r\n".to_vec(), "the answer is 404"),
+        (&root, &["mta-sts.example.org"], b"220 mail.example.org ESMTP\r\n".to_vec(), "HTTP: "),
+        (&root, &["mta-sts.example.org"], ok(&format!("X: {long}\r\n"), ""), "HTTP: "),
+        (&root, &["mta-sts.example.org"], ok("Content-Type: text/plain\r\n", &long), "the policy does not come whole"),
+        (
+            &root,
+            &["mta-sts.example.org"],
+            ok("Content-Type: text/plain\r\nContent-Length: 10\r\n", "ab"),
+            "the policy does not come whole",
+        ),
+    ];
+    for (issuer, names, response, expected) in table {
+        let shown = String::from_utf8_lossy(&response[..response.len().min(80)]).into_owned();
+        let https = super::fetch::Https::new(&authorities, web_server(issuer, names, response).await);
+        let said = match https.fetch(&zone, "example.org").await {
+            Ok(text) => String::from_utf8(text).unwrap(),
+            Err(error) => error.to_string(),
+        };
+        assert!(said.starts_with(expected), "{names:?} {shown}: {said}");
+    }
+    let nowhere = super::fetch::Https::new(&authorities, 1).fetch(&zone, "elsewhere.example").await;
+    assert_eq!(
+        nowhere.unwrap_err().to_string(),
+        "mta-sts.elsewhere.example has no address (none is published)"
+    );
+}

@@ -190,9 +190,10 @@ section! {
         /// Name servers to ask; none: those of /etc/resolv.conf. They must resolve for others, as a resolver does.
         servers: Vec<SocketAddr> = vec![];
         /// "validate" checks signatures here, from the root on. "trust-ad" believes the name server that it has done so,
-        /// which is good only where nobody can come between, as with a resolver on this machine. "off" believes all, and
-        /// then servers cannot be verified by DANE. Answers with wrong signatures are not used, and the mail waits.
-        dnssec: DnssecMode = DnssecMode::Validate;
+        /// which is good only where nobody can come between. "auto" is "trust-ad" if all name servers are on this machine
+        /// (Unbound, or another that validates, is best there), and "validate" if not. "off" believes all, and then no
+        /// server can be verified by DANE. Answers with wrong signatures are not used, and the mail waits.
+        dnssec: DnssecMode = DnssecMode::Auto;
         /// A file with the DNSKEY records where trust begins, in place of the keys of the Internet's root.
         trust_anchor: Option<PathBuf> = None;
     }

@@ -466,9 +466,11 @@ choice! {
 
 choice! {
     /// Who finds out whether answers of the DNS are signed.
-    DnssecMode: "\"validate\", \"trust-ad\" or \"off\"" {
-        /// This server checks the signatures.
+    DnssecMode: "\"auto\", \"validate\", \"trust-ad\" or \"off\"" {
+        /// The name servers do if they are on this machine, and this server does if not.
         #[default]
+        Auto = "auto",
+        /// This server checks the signatures.
         Validate = "validate",
         /// The name server does, and says so.
         TrustAd = "trust-ad",
