@@ -24,4 +24,4 @@ pub use maildrop::{Maildrop, MaildropError, Reading, UniqueId};
 pub use office::{Identity, Limits, Origin, Outgoing, PostOffice, Role};
 pub use refusal::Refusal;
 pub use route::{Addressee, DeadEnd, Expansion, Leg, LegTo, Route};
-pub use terminal::{Note, Terminal, Terminals};
+pub use terminal::{Note, Reach, Terminal, Terminals};

@@ -25,6 +25,9 @@ pub enum Refusal {
     /// More recipients stand behind those that were named than one message may have; others may get it in another.
     #[error("too many recipients for one message")]
     TooManyRecipients,
+    /// The message is for a screen, and nobody sits before one.
+    #[error("the user is not logged in, or takes no such messages")]
+    NotHere,
     /// As much waits to be sent on as this server keeps; later may be better.
     #[error("too much mail is waiting to be sent on, try again later")]
     QueueFull,
@@ -57,7 +60,8 @@ impl Refusal {
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Refusal::DiskFull
+            Refusal::NotHere
+                | Refusal::DiskFull
                 | Refusal::TooManyRecipients
                 | Refusal::QueueFull
                 | Refusal::RecipientsChanged

@@ -21,6 +21,20 @@ const PART_MAX: usize = 200;
 /// Characters of a sender's address that are shown.
 const SENDER_MAX: usize = 320;
 
+/// Where a message goes at its recipients' (RFC 821 section 3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// Into the mailbox.
+    #[default]
+    Mailbox,
+    /// To the terminals of who is here, and nowhere else.
+    Terminal,
+    /// To the terminals of who is here, into the mailbox of who is not.
+    TerminalOrMailbox,
+    /// Into the mailbox, and to the terminals of who is here.
+    TerminalAndMailbox,
+}
+
 /// The terminals that are open. A handle: clones share everything.
 #[derive(Debug, Clone, Default)]
 pub struct Terminals {

@@ -178,7 +178,7 @@ fn listen_for_commands(app: &App, context: &Context) -> impl Future<Output = ()>
 }
 
 fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Config {
-    use packetboat_smtp::server::{AuthConfig, Config, Limits, Timeouts};
+    use packetboat_smtp::server::{Audience, AuthConfig, Config, Limits, Timeouts};
     let (smtp, limits) = (&settings.smtp, &settings.limits);
     let auth = match role {
         Role::Submission => AuthConfig {
@@ -196,6 +196,14 @@ fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Conf
     };
     config.starttls = true;
     config.auth = auth;
+    config.dsn = true;
+    config.deliver_by = Some(0);
+    config.require_tls = true;
+    config.future_release = Some(smtp.hold).filter(|longest| !longest.is_zero());
+    config.verify = audience(smtp.verify);
+    config.expand = audience(smtp.expand);
+    // A neighbouring server hands over mail.
+    config.terminals = if role == Role::Lmtp { Audience::Nobody } else { audience(smtp.terminals) };
     config.limits = Limits {
         message_size: limits.message_size.0,
         recipients: limits.recipients,
@@ -210,6 +218,15 @@ fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Conf
         body: smtp.data_timeout,
     };
     config
+}
+
+fn audience(audience: settings::Audience) -> packetboat_smtp::server::Audience {
+    use packetboat_smtp::server::Audience;
+    match audience {
+        settings::Audience::Nobody => Audience::Nobody,
+        settings::Audience::Users => Audience::Users,
+        settings::Audience::Everybody => Audience::Everybody,
+    }
 }
 
 fn pop3_config(settings: &Settings) -> packetboat_pop3::server::Config {

@@ -114,6 +114,11 @@ pub fn turning() -> Reply {
     reply(250, (0, 0), "OK, now reversing the connection")
 }
 
+/// 252: there is something to tell, in UTF-8, and the client has not asked for that (RFC 6531 section 3.7.4.2).
+pub fn answer_needs_utf8() -> Reply {
+    reply(252, (6, 8), "The answer needs SMTPUTF8; send a message and it will be tried")
+}
+
 // 3yz: go on.
 
 /// 334: a challenge in base64 (RFC 4954 section 4). Empty, it still has its space.

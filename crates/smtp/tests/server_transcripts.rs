@@ -26,6 +26,7 @@ const SHOWN_MAX: usize = 60;
 /// | `nobody` | no such mailbox |
 /// | `busy` `full` | refused for now |
 /// | `forward` `moved` | 251 and 551 |
+/// | `weiter` `umgezogen` | the same, to an address in UTF-8 |
 /// | `bye` | 421 |
 /// | `late` | in LMTP: refused when the message is there |
 ///
@@ -53,6 +54,8 @@ impl PostOffice {
             "busy" => return Err(reply::mailbox_busy()),
             "full" => return Err(reply::mailbox_full_for_now()),
             "moved" => return Err(reply::user_not_local("moved@example.net")),
+            "umgezogen" => return Err(reply::user_not_local("b\u{f6}se@example.net")),
+            "weiter" => Some(reply::will_forward("b\u{f6}se@example.net")),
             "bye" => return Err(reply::shutting_down()),
             "forward" => Some(reply::will_forward("forward@example.net")),
             _ => None,
@@ -138,16 +141,19 @@ impl Owner<Server> for PostOffice {
                 Some(name) if name != done.authcid => server.refuse(reply::credentials_invalid()),
                 _ => server.accept(),
             },
-            Event::Verify(name) if name == "alice" => {
+            Event::Verify(query) if query.name == "jos\u{e9}" || query.name == "jose" => {
+                server.accept_with(reply::mailboxes(["<jos\u{e9}@example.org>"]));
+            }
+            Event::Verify(query) if query.name == "alice" => {
                 server.accept_with(reply::mailboxes(["Alice <alice@example.org>"]));
             }
-            Event::Expand(name) if name == "staff" => {
+            Event::Expand(query) if query.name == "staff" => {
                 server.accept_with(reply::mailboxes(["<alice@example.org>", "<bob@example.org>"]));
             }
-            Event::Verify(name) if name == "smith" => {
+            Event::Verify(query) if query.name == "smith" => {
                 server.refuse(reply::ambiguous(["Joe <joe@example.org>", "Jane <jane@example.org>"]));
             }
-            Event::Verify(name) if name == "moved" => {
+            Event::Verify(query) if query.name == "moved" => {
                 server.refuse(reply::user_not_local("moved@example.net"));
             }
             Event::Verify(_) => server.accept(),

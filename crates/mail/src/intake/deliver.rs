@@ -62,6 +62,11 @@ impl Intake {
         if hops > self.office.shared.limits.received_fields || self.comes_round_again() {
             return Err(Refusal::Loop(hops));
         }
+        let card = std::mem::take(&mut self.card).finish();
+        let shown = self.call_out(&card).await?;
+        if self.recipients.is_empty() && !shown.is_empty() {
+            return Ok(Accepted { tag: self.tag, outcomes: Vec::new(), shown });
+        }
         let body = self.body.take().ok_or(Refusal::Temporary)?;
         let recipients = std::mem::take(&mut self.recipients);
         let mut outcomes: Vec<(Recipient, Outcome)> = Vec::with_capacity(recipients.len());
@@ -79,7 +84,6 @@ impl Intake {
             let first = outcomes.into_iter().find_map(|(_, outcome)| outcome.err());
             return Err(first.unwrap_or(Refusal::Temporary));
         }
-        let card = std::mem::take(&mut self.card).finish();
         let mut delivery = Delivery {
             batch: Batch {
                 require: Vec::new(),
@@ -132,7 +136,8 @@ impl Intake {
                 if let Some(destinations) = fresh {
                     self.office.shared.fresh.enqueued(self.lane(), destinations);
                 }
-                Ok(Accepted { tag: self.tag, outcomes })
+                self.call_those_with_mail(&card);
+                Ok(Accepted { tag: self.tag, outcomes, shown })
             }
             Err(TxError::DiskFull) => Err(Refusal::DiskFull),
             Err(TxError::Failed(which)) => Err(self.changed_meanwhile(preconditions.get(which), &outcomes)),

@@ -4,6 +4,7 @@
 //! returns, the message is on disk in every local recipient's mailbox and in the queue for all others, its body stored
 //! once.
 
+mod call;
 mod deliver;
 
 use std::fmt::Write as _;
@@ -39,6 +40,8 @@ pub struct Intake {
     recipients: Vec<Recipient>,
     /// How many stand behind the recipients.
     legs: usize,
+    /// Who gets it on their screens.
+    called: Vec<call::Called>,
     body: Option<NewBody>,
     octets: u64,
     header: HeaderScan,
@@ -103,6 +106,8 @@ pub struct Accepted {
     /// What became of each recipient, in the order they were accepted. Only over LMTP may one have been refused: there
     /// alone is a reply for each.
     pub outcomes: Vec<(Recipient, Outcome)>,
+    /// Those who got it on their screens and nowhere else.
+    pub shown: Vec<Address>,
 }
 
 /// What became of one recipient.
@@ -135,6 +140,7 @@ impl PostOffice {
             asked,
             recipients: Vec::new(),
             legs: 0,
+            called: Vec::new(),
             body: None,
             octets: 0,
             header: HeaderScan::default(),
@@ -153,6 +159,9 @@ impl Intake {
     /// A recipient is named, with what is asked for it. The answer is the address to which a user has moved with their
     /// mail, for the sender to know (RFC 5321 section 3.4: 251).
     pub async fn recipient(&mut self, to: Addressee, asked: RcptAsked) -> Result<Option<Address>, Refusal> {
+        if self.call(&to, &asked)? {
+            return Ok(None);
+        }
         let mut moved = None;
         let (place, login) = match self.office.route(&to, self.sender.as_ref())? {
             Route::Local(account) => (Place::Here(self.inbox(&account).await?), Some(account)),
@@ -181,7 +190,9 @@ impl Intake {
             let ours = if declared > 0 { self.prefix(&address).len() as u64 } else { 0 };
             self.check_room(inbox, declared + ours).await?;
         }
-        self.recipients.push(Recipient { address, asked, place });
+        let recipient = Recipient { address, asked, place };
+        self.call_too(&recipient);
+        self.recipients.push(recipient);
         Ok(moved)
     }
 
@@ -244,6 +255,9 @@ impl Intake {
 
     /// The body begins.
     pub fn open_body(&mut self) {
+        if self.is_only_called() {
+            return;
+        }
         let hint = (self.asked.declared > 0).then_some(self.asked.declared);
         self.body = Some(self.office.shared.store.new_body(hint));
         if self.tells_at_once() {
@@ -275,6 +289,9 @@ impl Intake {
         }
         self.header.push(&chunk);
         self.card.push(&chunk);
+        if self.is_only_called() {
+            return Ok(());
+        }
         match &mut self.body {
             Some(body) => body.write(chunk).await.map_err(|error| {
                 tracing::error!(tag = %self.tag, %error, "a message body could not be written");

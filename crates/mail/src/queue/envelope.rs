@@ -7,7 +7,7 @@ use packetboat_message::dsn::{RemoteReply, Status};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::MessageTag;
+use crate::{MessageTag, Reach};
 
 /// Octets kept of a text that somebody else chose: a host's name, an explanation.
 const TEXT_MAX: usize = 1000;
@@ -56,6 +56,9 @@ pub struct Asked {
     /// The size announced, in octets; 0 if none was.
     #[serde(skip)]
     pub declared: u64,
+    /// Where it goes at recipients here; elsewhere it is mail.
+    #[serde(skip)]
+    pub reach: Reach,
     /// What the body is made of.
     #[serde(rename = "b", default)]
     pub body: BodyKind,
@@ -439,6 +442,7 @@ mod tests {
     fn envelopes_and_recipients_read_back_as_written() {
         let asked = Asked {
             declared: 0,
+            reach: Reach::Mailbox,
             body: BodyKind::EightBit,
             smtputf8: true,
             ret: Some(Ret::Headers),

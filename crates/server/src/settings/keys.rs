@@ -14,8 +14,8 @@ use toml::de::DeValue;
 use super::problem::Report;
 use super::section::{Key, Section, path, read_value, section, within};
 use super::value::{
-    ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, Separator, Size, Strictness, TlsVersion,
-    Value,
+    Audience, ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, Separator, Size, Strictness,
+    TlsVersion, Value,
 };
 
 const fn seconds(seconds: u64) -> Duration {
@@ -148,6 +148,15 @@ section! {
         errors: u32 = 20, in 1..=100_000;
         /// Senders, recipients and messages refused in one connection.
         refusals: u32 = 100, in 1..=1_000_000;
+        /// Who may ask whether a user exists (VRFY): "nobody", "users" who have logged in, or "everybody", those who
+        /// collect addresses among them.
+        verify: Audience = Audience::Users;
+        /// Who may ask to whom mail for an alias goes (EXPN).
+        expand: Audience = Audience::Users;
+        /// Who may write to the screens of users who are logged in (SEND, SOML, SAML).
+        terminals: Audience = Audience::Users;
+        /// How long a message may be handed in before it is to be sent (FUTURERELEASE). "0s" does not offer it.
+        hold: Duration = seconds(0), in seconds(0)..=seconds(366 * 24 * 60 * 60);
     }
 }
 

@@ -22,8 +22,8 @@ pub use keys::{
 };
 pub use problem::{Problem, SettingsError};
 pub use value::{
-    ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, NotASize, Separator, Size, Strictness,
-    TlsVersion,
+    Audience, ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, NotASize, Separator, Size,
+    Strictness, TlsVersion,
 };
 
 /// All settings, checked, with paths that hold wherever the process stands.

@@ -454,6 +454,19 @@ choice! {
 }
 
 choice! {
+    /// Who may use a command that tells of users or reaches them.
+    Audience: "\"nobody\", \"users\" or \"everybody\"" {
+        /// Nobody.
+        Nobody = "nobody",
+        /// Whoever has logged in.
+        #[default]
+        Users = "users",
+        /// Everybody.
+        Everybody = "everybody",
+    }
+}
+
+choice! {
     /// How log lines look.
     LogFormat: "\"text\" or \"json\"" {
         /// For people; coloured on a terminal.

@@ -73,9 +73,9 @@ pub enum Command {
     /// HELP, and on what.
     Help(Option<String>),
     /// VRFY and what to verify.
-    Verify(String),
+    Verify(Query),
     /// EXPN and the list to expand.
-    Expand(String),
+    Expand(Query),
     /// TURN (RFC 821 section 3.8).
     Turn,
     /// ETRN (RFC 1985).
@@ -102,6 +102,15 @@ pub struct Hello {
     /// quotes (those are replaced by `?`), at most 255 octets. Empty if it gave none, which only
     /// [`Strictness::Lenient`] lets through. It proves nothing.
     pub name: String,
+}
+
+/// A name somebody asks about with VRFY or EXPN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// A name or an address, as it was written.
+    pub name: String,
+    /// The answer may be UTF-8; otherwise it is ASCII (RFC 6531 section 3.7.4.2).
+    pub utf8: bool,
 }
 
 /// Whose mail shall be sent now (RFC 1985 section 5).
@@ -370,7 +379,7 @@ fn auth(argument: &str) -> Result<Command, CommandError> {
 }
 
 /// The argument of VRFY and EXPN: a name or an address, and whether the answer may be UTF-8 (RFC 6531 section 3.7.4.2).
-fn name(argument: &str) -> Result<String, CommandError> {
+fn name(argument: &str) -> Result<Query, CommandError> {
     let (name, utf8) = match argument.rsplit_once(' ') {
         Some((name, word)) if word.eq_ignore_ascii_case("SMTPUTF8") => (name.trim_end(), true),
         _ => (argument, false),
@@ -378,7 +387,7 @@ fn name(argument: &str) -> Result<String, CommandError> {
     match name {
         "" => Err(CommandError::Argument),
         name if !utf8 && !name.is_ascii() => Err(CommandError::NameNeedsUtf8),
-        name => Ok(name.to_owned()),
+        name => Ok(Query { name: name.to_owned(), utf8 }),
     }
 }
 

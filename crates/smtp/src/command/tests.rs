@@ -56,9 +56,9 @@ fn simple_verbs_in_any_case() {
         ("STARTTLS", Command::StartTls),
         ("BDAT 0", Command::Bdat { size: 0, last: false }),
         ("bdat 86 last", Command::Bdat { size: 86, last: true }),
-        ("VRFY alice", Command::Verify("alice".into())),
-        ("VRFY jos\u{e9} SMTPUTF8", Command::Verify("jos\u{e9}".into())),
-        ("EXPN staff", Command::Expand("staff".into())),
+        ("VRFY alice", Command::Verify(Query { name: "alice".into(), utf8: false })),
+        ("VRFY jos\u{e9} SMTPUTF8", Command::Verify(Query { name: "jos\u{e9}".into(), utf8: true })),
+        ("EXPN staff", Command::Expand(Query { name: "staff".into(), utf8: false })),
         ("AUTH plain", Command::Auth { mechanism: "PLAIN".into(), initial: None }),
         ("AUTH PLAIN =", Command::Auth { mechanism: "PLAIN".into(), initial: Some("=".into()) }),
         (

@@ -85,8 +85,8 @@ impl Server {
             Command::Data => return self.data_command(),
             Command::Bdat { size, last } => return self.bdat_command(size, last),
             Command::Auth { mechanism, initial } => return self.auth_command(&mechanism, initial),
-            Command::Verify(name) => return self.verify(name),
-            Command::Expand(name) => return self.expand(name),
+            Command::Verify(query) => return self.verify(query),
+            Command::Expand(query) => return self.expand(query),
             Command::StartTls => self.starttls(),
             Command::Reset => {
                 self.abort(Abort::Reset);

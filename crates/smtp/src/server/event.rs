@@ -4,7 +4,7 @@ use bytes::Bytes;
 use packetboat_message::Domain;
 use packetboat_wire::sasl::{Ask, Done, Failure, Mechanism};
 
-use crate::command::{Hello, Node};
+use crate::command::{Hello, Node, Query};
 use crate::envelope::{BodyKind, Recipient, Sender};
 
 /// What a server session tells or asks.
@@ -45,9 +45,9 @@ pub enum Event {
     /// A login ended without success, other than by the owner's word.
     AuthFailed(AuthFailure),
     /// Question: is there such a mailbox? [`accept`](super::Server::accept) says 252, that it remains open.
-    Verify(String),
+    Verify(Query),
     /// Question: who is on this list? [`accept`](super::Server::accept) says 252.
-    Expand(String),
+    Expand(Query),
     /// Question: shall this node's mail be sent at once? [`accept`](super::Server::accept) says 250, that it is.
     Etrn(Node),
     /// Question: shall client and server change places? Yes is followed by [`Event::Turned`].

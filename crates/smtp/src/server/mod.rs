@@ -97,7 +97,10 @@ enum Question {
     Chunk(Chunk),
     /// So many answers are awaited.
     BodyEnd(u32),
-    Name,
+    Name {
+        /// The answer may be UTF-8.
+        utf8: bool,
+    },
     Etrn,
     Turn,
     AuthStart(auth::Request),
@@ -276,6 +279,7 @@ impl Server {
 
     fn answer(&mut self, reply: Option<Reply>) {
         self.deadline = None;
+        let reply = self.in_ascii(reply);
         let refused = reply.as_ref().is_some_and(is_refusal);
         let closes = reply.as_ref().is_some_and(|reply| refused && reply.code() == reply::CLOSING_CODE);
         match std::mem::replace(&mut self.state, State::Command) {
@@ -285,6 +289,25 @@ impl Server {
         }
         if closes {
             self.close(Closed::Owner);
+        }
+    }
+
+    /// A reply that the client can take: what is not ASCII is kept from who has not asked for it, by saying less
+    /// (RFC 6531 sections 3.7.4.1 and 3.7.4.2).
+    fn in_ascii(&self, reply: Option<Reply>) -> Option<Reply> {
+        let utf8 = match &self.state {
+            State::Asked(Question::Name { utf8 }) => *utf8,
+            State::Asked(Question::Recipient) => self.transaction.as_ref().is_some_and(|it| it.smtputf8),
+            _ => return reply,
+        };
+        match reply {
+            Some(reply) if utf8 || reply.lines().all(str::is_ascii) => Some(reply),
+            Some(reply) => Some(match (&self.state, reply.class()) {
+                (State::Asked(Question::Name { .. }), _) => reply::answer_needs_utf8(),
+                (_, ReplyClass::Completion) => reply::recipient_ok(),
+                _ => reply::mailbox_unavailable(),
+            }),
+            None => None,
         }
     }
 
@@ -304,7 +327,7 @@ impl Server {
             Question::Data => self.begin_data(),
             Question::Chunk(chunk) => self.state = State::Chunk(chunk),
             Question::BodyEnd(awaited) => self.answer_body(awaited, &or(reply::ok)),
-            Question::Name => self.say(&or(reply::cannot_verify)),
+            Question::Name { .. } => self.say(&or(reply::cannot_verify)),
             Question::Etrn => self.say(&or(reply::ok)),
             Question::Turn => {
                 self.say(&reply::turning());
@@ -346,7 +369,7 @@ impl Server {
                 self.state = State::Chunk(chunk.refused(reply.clone()));
             }
             Question::BodyEnd(awaited) => self.answer_body(awaited, reply),
-            Question::Name => self.say(reply),
+            Question::Name { .. } => self.say(reply),
             Question::Etrn | Question::Turn => self.say_refusal(reply),
             Question::AuthStart(_) | Question::Auth(_) | Question::Authenticated => self.complain(reply),
         }

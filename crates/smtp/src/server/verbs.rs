@@ -2,7 +2,7 @@
 
 use packetboat_wire::Reply;
 
-use crate::command::Node;
+use crate::command::{Node, Query};
 use crate::envelope::Target;
 use crate::reply;
 
@@ -38,7 +38,7 @@ impl Server {
         }
     }
 
-    pub(super) fn verify(&mut self, name: String) -> Turn {
+    pub(super) fn verify(&mut self, query: Query) -> Turn {
         self.idle();
         // "can be used at any time during a session, or without previously initializing a session" (RFC 5321
         // section 4.1.4), so no EHLO is asked for.
@@ -47,13 +47,13 @@ impl Server {
         } else if !self.is_among(self.config.verify) {
             self.say(&reply::cannot_verify());
         } else {
-            self.state = State::Asked(Question::Name);
-            return Turn::Event(Event::Verify(name));
+            self.state = State::Asked(Question::Name { utf8: query.utf8 });
+            return Turn::Event(Event::Verify(query));
         }
         Turn::Again
     }
 
-    pub(super) fn expand(&mut self, name: String) -> Turn {
+    pub(super) fn expand(&mut self, query: Query) -> Turn {
         self.idle();
         if let Some(reply) = self.security_must_come_first() {
             self.complain(&reply);
@@ -62,8 +62,8 @@ impl Server {
         } else if !self.is_among(self.config.expand) {
             self.say(&reply::cannot_verify());
         } else {
-            self.state = State::Asked(Question::Name);
-            return Turn::Event(Event::Expand(name));
+            self.state = State::Asked(Question::Name { utf8: query.utf8 });
+            return Turn::Event(Event::Expand(query));
         }
         Turn::Again
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use packetboat_mail::queue::{Asked, BodyKind, DeliverBy, Notify, RcptAsked, Ret};
-use packetboat_mail::{Addressee, Intake, Origin, Outcome, Refusal, Role as MailRole};
+use packetboat_mail::{Addressee, Intake, Origin, Outcome, Reach, Refusal, Role as MailRole};
 use packetboat_message::trace::{Protocol, With};
 use packetboat_smtp::command::HelloVerb;
 use packetboat_smtp::envelope::{self, ForwardPath, Recipient, Sender};
@@ -13,6 +13,7 @@ use packetboat_wire::Reply;
 
 use super::super::random;
 use super::Smtp;
+use super::verify::written;
 use crate::metrics::{OutcomeLabels, ServiceLabel};
 
 /// A message on its way in.
@@ -98,7 +99,7 @@ impl Smtp {
             Ok(moved) => {
                 message.recipients += 1;
                 match moved {
-                    Some(address) => session.accept_with(reply::will_forward(&address.to_string())),
+                    Some(address) => session.accept_with(reply::will_forward(&written(&address))),
                     None => session.accept(),
                 }
             }
@@ -165,6 +166,10 @@ impl Smtp {
                         Err(refusal) => self.log_refusal(&sender, &recipient, refusal),
                     }
                 }
+                for recipient in &accepted.shown {
+                    let (connection, recipient) = (self.peer.id, recipient.to_string());
+                    tracing::info!(connection, peer = %self.peer, %tag, sender, octets, recipient, "shown");
+                }
                 let outcomes: Vec<Outcome> =
                     accepted.outcomes.into_iter().map(|(_, outcome)| outcome).collect();
                 self.answer_body(session, &outcomes, &tag.to_string());
@@ -205,6 +210,12 @@ impl Smtp {
 fn asked_of(sender: &Sender, now: Timestamp) -> Asked {
     Asked {
         declared: sender.size.unwrap_or(0),
+        reach: match sender.target {
+            envelope::Target::Mailbox => Reach::Mailbox,
+            envelope::Target::Terminal => Reach::Terminal,
+            envelope::Target::TerminalOrMailbox => Reach::TerminalOrMailbox,
+            envelope::Target::TerminalAndMailbox => Reach::TerminalAndMailbox,
+        },
         body: match sender.body {
             envelope::BodyKind::SevenBit => BodyKind::SevenBit,
             envelope::BodyKind::EightBit => BodyKind::EightBit,
@@ -243,7 +254,8 @@ fn refusal_reply(refusal: &Refusal) -> Reply {
         Refusal::UnknownUser => reply::mailbox_unavailable(),
         Refusal::RelayDenied(_) => reply::relaying_denied(),
         Refusal::NoRoute(_) => reply::refused_by_policy(refusal.to_string()),
-        Refusal::Moved(to) => reply::user_not_local(&to.to_string()),
+        Refusal::Moved(to) => reply::user_not_local(&written(to)),
+        Refusal::NotHere => reply::user_not_active(),
         Refusal::DeadEnd(_) => reply::mailbox_unavailable(),
         Refusal::TooManyRecipients => reply::too_many_recipients(),
         Refusal::OverQuota => reply::mailbox_full(),

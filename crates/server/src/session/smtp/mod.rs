@@ -2,11 +2,14 @@
 
 mod auth;
 mod intake;
+mod verify;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use packetboat_account::{Identity, Service};
 use packetboat_smtp::command::Hello;
 use packetboat_smtp::reply;
@@ -38,7 +41,10 @@ impl SmtpService {
 
 impl listen::Service for SmtpService {
     fn serve(&self, link: Link, peer: Peer) -> Pin<Box<dyn Future<Output = Summary> + Send>> {
-        let session = Server::new(Arc::clone(&self.config));
+        let mut session = Server::new(Arc::clone(&self.config));
+        if self.config.future_release.is_some() && self.config.role == Role::Submission {
+            session.set_clock(Instant::now(), Timestamp::now());
+        }
         let owner = Smtp {
             counter: self.counter.clone(),
             metrics: Arc::clone(&self.metrics),
@@ -97,8 +103,8 @@ impl Handler<Server> for Smtp {
                 tracing::info!(connection = self.peer.id, ?why, "a log-in was not completed");
                 self.login().disproved();
             }
-            // What a stranger may learn of who is here is decided with aliases and lists; until then, nothing.
-            Event::Verify(_) | Event::Expand(_) => session.accept(),
+            Event::Verify(query) => self.verify(session, query).await,
+            Event::Expand(query) => self.expand(session, query).await,
             Event::Etrn(_) | Event::Turn(_) => session.refuse(reply::local_error()),
             Event::Turned => {}
         }
