@@ -14,9 +14,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{body, content, tx};
+use common::{body, content, enqueue, queue_row, queued_content, tx};
 use packetboat_store::{
-    AccountId, AddMessage, BodySource, Check, FlagChange, Flags, MailboxId, Op, OpResult, Options, Store, Uid,
+    AccountId, AddMessage, BodySource, Check, FlagChange, Flags, MailboxId, Op, OpResult, Options,
+    QueueFilter, QueueId, Require, Store, Uid,
 };
 
 const DIR: &str = "PACKETBOAT_KILL_DIR";
@@ -124,6 +125,9 @@ fn load(dir: &Path) {
                                 .unwrap();
                             tell(format!("seen {} {} {number}", mailbox.0, uid.0));
                         }
+                        if number.is_multiple_of(2) {
+                            queue(&store, number).await;
+                        }
                         if number.is_multiple_of(200) {
                             store.maintain().await;
                         }
@@ -137,8 +141,42 @@ fn load(dir: &Path) {
     });
 }
 
+/// A letter into the queue, for two; one of those due there out of it, and another one's turn put off.
+async fn queue(store: &Store, number: u64) {
+    let now = i64::MAX / 4;
+    let destination = format!("mx:{}.example", number % 7);
+    let rows = vec![queue_row(&destination, number as i64), queue_row("peer:x", i64::MAX)];
+    let new = vec![body(store, &letter(number)).await];
+    let receipt = store.commit(tx(vec![enqueue(BodySource::New(0), rows)]), new).await.unwrap();
+    let [OpResult::Queued(ids)] = &receipt.results[..] else { panic!() };
+    ids.iter().for_each(|id| tell(format!("queued {} 0 {number}", id.0)));
+    for (at, leased) in
+        store.queue_lease(&destination, now, 2, 2, now + 1).await.unwrap().into_iter().enumerate()
+    {
+        let id = leased.row.id;
+        let op = if at == 0 {
+            tell(format!("taking {} 0 0", id.0));
+            Op::Dequeue { ids: vec![id] }
+        } else {
+            tell(format!("putting {} 0 0", id.0));
+            Op::Requeue { id, row: queue_row("peer:y", i64::MAX) }
+        };
+        let mut settle = tx(vec![op]);
+        settle.require = vec![Require::Lease { id, fence: leased.fence }];
+        store.commit(settle, vec![]).await.unwrap();
+        tell(format!("{} {} 0 0", if at == 0 { "taken" } else { "put" }, id.0));
+    }
+}
+
 #[derive(Debug, Default)]
 struct Told {
+    queued: BTreeMap<u64, u64>,
+    /// Out of the queue: asked for, and done.
+    taking: BTreeSet<u64>,
+    taken: BTreeSet<u64>,
+    /// To another destination.
+    putting: BTreeSet<u64>,
+    put: BTreeSet<u64>,
     added: BTreeMap<(u64, u32), u64>,
     /// Asked for, but perhaps not done.
     going: BTreeSet<(u64, u32)>,
@@ -194,6 +232,13 @@ fn run_and_kill(dir: &Path, after: Duration, told: &mut Told) {
             "going" => drop(told.going.insert(key)),
             "gone" => drop(told.gone.insert(key)),
             "seen" => drop(told.seen.insert(key)),
+            "queued" => {
+                assert_eq!(told.queued.insert(mailbox, number), None, "{mailbox} was given out twice")
+            }
+            "taking" => drop(told.taking.insert(mailbox)),
+            "taken" => assert!(told.taken.insert(mailbox), "{mailbox} was taken twice"),
+            "putting" => drop(told.putting.insert(mailbox)),
+            "put" => drop(told.put.insert(mailbox)),
             _ => {}
         }
     }
@@ -234,8 +279,39 @@ async fn verify(dir: &Path, told: &Told) -> usize {
         }
     }
     let count = found.len();
+    verify_queue(&store, told).await;
     store.stop().await;
     count
+}
+
+async fn verify_queue(store: &Store, told: &Told) {
+    let mut found = BTreeMap::new();
+    let mut filter = QueueFilter::default();
+    loop {
+        let rows = store.queue_rows(filter.clone(), 1_000).await.unwrap();
+        let Some(last) = rows.last() else { break };
+        filter.after = last.id;
+        for row in rows {
+            let octets = queued_content(store, &row).await;
+            let text = String::from_utf8_lossy(&octets[3..octets.len().min(60)]).into_owned();
+            let number: u64 = text.lines().next().unwrap().strip_prefix("letter ").unwrap().parse().unwrap();
+            assert!(octets[3..] == letter(number), "letter {number} is half");
+            assert_eq!(store.queue_card(&row).await.unwrap(), "card");
+            found.insert(row.id, (number, row.destination));
+        }
+    }
+    for (id, number) in &told.queued {
+        match found.get(&QueueId(*id)) {
+            Some((there, destination)) => {
+                assert_eq!(there, number);
+                assert!(!told.taken.contains(id), "row {id} is back");
+                let put = destination == "peer:y";
+                assert!(put || !told.put.contains(id), "row {id} is where it was");
+                assert!(!put || told.putting.contains(id), "nobody put row {id} there");
+            }
+            None => assert!(told.taking.contains(id), "row {id} is lost"),
+        }
+    }
 }
 
 #[test]
@@ -258,4 +334,5 @@ fn killed_at_any_moment_it_keeps_what_it_told() {
         println!("round {round}: killed after {after:?}, {} told, {there} there", told.added.len() - before);
     }
     assert!(told.added.len() > 20 * rounds, "too little was done to tell: {}", told.added.len());
+    assert!(told.taken.len() > 2 * rounds, "too little was taken to tell: {}", told.taken.len());
 }

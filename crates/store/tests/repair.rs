@@ -6,9 +6,10 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{account_with_mailbox, add, body, content, deliver, octets, picture, tx};
+use common::{account_with_mailbox, add, body, content, deliver, enqueue, octets, picture, queue_row, tx};
 use packetboat_store::{
-    AccountId, BodySource, Check, FlagChange, Flags, MailboxId, Op, Options, Outcome, Store, Uid,
+    AccountId, BodySource, Check, FlagChange, Flags, MailboxId, NewQueueRow, Op, OpResult, Options, Outcome,
+    Store, Uid,
 };
 
 const LOOK: Check = Check { deep: true, repair: false };
@@ -67,9 +68,31 @@ async fn make(dir: &Path, compacted: bool) -> String {
         Op::Put { key: "account/1".into(), value: b"secret".to_vec() },
     ];
     store.commit(tx(ops), vec![body(&store, b"shared").await]).await.unwrap();
+    queue(&store, first).await;
     let picture = picture(&store).await;
     store.stop().await;
     picture
+}
+
+/// A message of a mailbox that is queued, too, one that is queued alone, and what is left of a third.
+async fn queue(store: &Store, mailbox: MailboxId) {
+    let shared = store.message(mailbox, Uid(2)).await.unwrap().unwrap().body;
+    let row = |destination: &str| queue_row(destination, 7);
+    let held = NewQueueRow { held: true, ..row("c") };
+    let ops = vec![
+        enqueue(BodySource::Stored(shared), vec![row("a"), row("b")]),
+        enqueue(BodySource::New(0), vec![row("a"), held.clone(), row("d")]),
+        Op::Rest { destination: "b".into(), until: 1 << 60 },
+    ];
+    let receipt = store.commit(tx(ops), vec![body(store, &octets(700)).await]).await.unwrap();
+    let [OpResult::Queued(_), OpResult::Queued(ids), OpResult::Done] = &receipt.results[..] else { panic!() };
+    let ops = vec![
+        Op::Dequeue { ids: vec![ids[0]] },
+        Op::Requeue { id: ids[2], row: NewQueueRow { due_at: 3, ..row("b") } },
+        Op::Rest { destination: "a".into(), until: 1 << 60 },
+        Op::Rest { destination: "a".into(), until: i64::MIN },
+    ];
+    store.commit(tx(ops), vec![]).await.unwrap();
 }
 
 async fn look(dir: &Path) -> String {
@@ -176,6 +199,15 @@ async fn wrong_counters_and_references_are_found_and_put_right() {
         ("UPDATE body SET refs = 7", "bodies whose number"),
         ("UPDATE body SET zero_since = 1", "bodies whose number"),
         ("INSERT INTO side VALUES (99999, '', '')", "no message has"),
+        ("UPDATE queue_destination SET rows = 9", "destinations of the queue whose counters"),
+        ("UPDATE queue_destination SET due = 1", "destinations of the queue whose counters"),
+        ("UPDATE queue_destination SET wake_at = 1", "destinations of the queue whose counters"),
+        ("DELETE FROM queue_destination WHERE resting_until < 0", "destinations of the queue whose counters"),
+        ("INSERT INTO queue_destination VALUES ('x', 1, 0, 5, 5)", "have no rows"),
+        ("UPDATE log SET queue_rows = 77", "counters of the queue"),
+        ("UPDATE log SET queue_octets = 77", "counters of the queue"),
+        ("UPDATE log SET queue_held = 77, queue_destinations = 5", "counters of the queue"),
+        ("UPDATE log SET next_queue = 1", "counters of the queue"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let before = make(dir.path(), false).await;
@@ -208,21 +240,23 @@ async fn what_cannot_be_saved_is_named_and_the_rest_is_whole() {
         let conn = rusqlite::Connection::open(dir.join("store.db")).unwrap();
         conn.execute_batch("DELETE FROM body WHERE octets = 1000").unwrap();
     };
-    type Damage<'a> = (&'a dyn Fn(&Path), &'a [&'a str], bool);
+    type Damage<'a> = (&'a dyn Fn(&Path), &'a [&'a str], usize, bool);
     let damages: [Damage<'_>; 3] = [
         (
             &spoil_segment,
             &["message 2 of 1002 octets in INBOX (mailbox 1, account 1)", "message 4 of 1002"],
+            2,
             true,
         ),
         (
             &shorten_file,
             &["message 4 of 1200002 octets in INBOX", "message 3 of 1200002 octets in Archive"],
+            0,
             true,
         ),
-        (&remove_row, &["message 2 of 1002 octets in INBOX", "message 4 of 1002"], false),
+        (&remove_row, &["message 2 of 1002 octets in INBOX", "message 4 of 1002"], 2, false),
     ];
-    for (damage, texts, kept) in damages {
+    for (damage, texts, queued, kept) in damages {
         let dir = tempfile::tempdir().unwrap();
         make(dir.path(), false).await;
         damage(dir.path());
@@ -230,6 +264,7 @@ async fn what_cannot_be_saved_is_named_and_the_rest_is_whole() {
         for text in texts {
             assert!(report.to_string().contains(text), "{report}");
         }
+        assert_eq!(report.to_string().matches("of 1003 octets for \"").count(), queued, "{report}");
         let report = Store::check(dir.path(), REPAIR).unwrap();
         assert!(report.has_losses(), "{report}");
         assert_eq!(dir.path().join("lost").exists(), kept);
@@ -237,7 +272,9 @@ async fn what_cannot_be_saved_is_named_and_the_rest_is_whole() {
         assert!(report.is_clean(), "{report}");
         assert_eq!(report.messages, 8 - texts.len() as u64);
         // The remaining are readable, as the picture reads all of them.
-        assert_eq!(look(dir.path()).await.matches("MessageRow").count(), 8 - texts.len());
+        let picture = look(dir.path()).await;
+        assert_eq!(picture.matches("MessageRow").count(), 8 - texts.len());
+        assert_eq!(picture.matches("QueueRow").count(), 4 - queued, "{picture}");
     }
 }
 

@@ -21,6 +21,7 @@ mod mailboxes;
 mod model;
 mod promises;
 mod queue;
+mod queue_model;
 
 /// Where a store of one backend lives, so that a test can close it and come back.
 trait Place {

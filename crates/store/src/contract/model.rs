@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Embedded, Place, body, content, run};
+use super::{Embedded, Place, body, content, queue_model as queue, run};
 use crate::tx::{AddMessage, BodySource, FlagChange, Op, OpResult, Receipt, Require, Tx, TxError, TxId};
-use crate::{AccountId, Flags, MailboxId, ModSeq, Store, Uid, UidValidity};
+use crate::{AccountId, Flags, MailboxId, ModSeq, QueueId, Store, Uid, UidValidity};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
@@ -16,6 +16,7 @@ struct Model {
     mailboxes: BTreeMap<usize, Mailbox>,
     made: usize,
     receipts: BTreeMap<u128, Receipt>,
+    queue: queue::Queue,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +58,7 @@ enum Act {
     /// Mailbox, UIDs, change, keywords, unchanged since.
     Flag(usize, Vec<u8>, FlagChange, Vec<u8>, Option<u8>),
     Expunge(usize, Vec<u8>),
+    Queue(queue::Act),
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +67,7 @@ enum Need {
     Account(u64),
     Mailbox(usize),
     Room(u64, u64),
+    Queue(queue::Need),
 }
 
 #[derive(Debug, Clone)]
@@ -72,6 +75,7 @@ struct Change {
     id: Option<u8>,
     needs: Vec<Need>,
     acts: Vec<Act>,
+    asks: Vec<queue::Ask>,
     then: Then,
 }
 
@@ -107,6 +111,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..6usize, uids(), change, words(), prop::option::weighted(0.2, 0..40u8))
             .prop_map(|(mailbox, uids, change, words, since)| Act::Flag(mailbox, uids, change, words, since)),
         3 => (0..6usize, uids()).prop_map(|(mailbox, uids)| Act::Expunge(mailbox, uids)),
+        8 => queue::act().prop_map(Act::Queue),
     ]
 }
 
@@ -116,6 +121,7 @@ fn need() -> impl Strategy<Value = Need> {
         (1..4u64).prop_map(Need::Account),
         (0..6usize).prop_map(Need::Mailbox),
         (1..3u64, 0..3_000u64).prop_map(|(account, limit)| Need::Room(account, limit)),
+        queue::need().prop_map(Need::Queue),
     ]
 }
 
@@ -123,12 +129,8 @@ fn change() -> impl Strategy<Value = Change> {
     let then = prop_oneof![20 => Just(Then::Nothing), 1 => Just(Then::Reopen), 1 => Just(Then::Maintain)];
     let needs = prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(need(), 1..3)];
     let id = prop_oneof![3 => Just(None), 1 => (0..6u8).prop_map(Some)];
-    (id, needs, prop::collection::vec(act(), 1..5), then).prop_map(|(id, needs, acts, then)| Change {
-        id,
-        needs,
-        acts,
-        then,
-    })
+    (id, needs, prop::collection::vec(act(), 1..5), queue::asks(), then)
+        .prop_map(|(id, needs, acts, asks, then)| Change { id, needs, acts, asks, then })
 }
 
 fn octets(fill: u8) -> Vec<u8> {
@@ -190,16 +192,19 @@ impl Model {
                 Need::Room(account, limit) => {
                     self.accounts.contains_key(account) && self.octets(*account) + 100 <= *limit
                 }
+                Need::Queue(need) => self.queue.holds(need),
             };
             if !holds {
                 return Err(TxError::Failed(index));
             }
         }
         let mut next = self.clone();
+        next.queue.begin();
         let mut results = Vec::new();
         for (index, act) in change.acts.iter().enumerate() {
             results.push(next.act(index, act)?);
         }
+        next.queue.end();
         let receipt = Receipt { results };
         if let Some(id) = change.id {
             next.receipts.insert(u128::from(id), receipt.clone());
@@ -391,6 +396,7 @@ impl Model {
                     .and_modify(|mailbox| mailbox.gone.extend(uids.iter().map(|uid| (modseq, *uid))));
                 Ok(OpResult::Changed(uids.into_iter().map(Uid).collect(), ModSeq(modseq)))
             }
+            Act::Queue(act) => self.queue.act(index, act),
         }
     }
 
@@ -498,7 +504,13 @@ impl Mailbox {
 }
 
 /// The same change for the store.
-async fn translate(change: &Change, store: &Store, numbers: &[MailboxId]) -> (Tx, Vec<crate::NewBody>) {
+async fn translate(
+    change: &Change,
+    store: &Store,
+    numbers: &[MailboxId],
+    queued: &[QueueId],
+    model: &Model,
+) -> (Tx, Vec<crate::NewBody>) {
     let mut numbers = numbers.to_vec();
     // A mailbox made in this transaction has the next number; its guess is right for a backend that counts, and
     // wrong guesses name mailboxes that do not exist, as the model's do until then.
@@ -513,6 +525,7 @@ async fn translate(change: &Change, store: &Store, numbers: &[MailboxId]) -> (Tx
         Need::Room(account, limit) => {
             Require::Room { account: AccountId(*account), octets: 100, limit: *limit }
         }
+        Need::Queue(need) => need.translate(queued, &model.queue),
     });
     let require = require.collect();
     let mut bodies = Vec::new();
@@ -571,6 +584,7 @@ async fn translate(change: &Change, store: &Store, numbers: &[MailboxId]) -> (Tx
             Act::Expunge(mailbox, uids) => {
                 Op::Expunge { mailbox: find(&numbers, *mailbox), uids: wide(uids) }
             }
+            Act::Queue(act) => act.translate(store, queued, &mut bodies).await,
         });
     }
     (Tx { id: change.id.map(|id| TxId(u128::from(id))), require, ops }, bodies)
@@ -579,18 +593,19 @@ async fn translate(change: &Change, store: &Store, numbers: &[MailboxId]) -> (Tx
 async fn follow(place: &impl Place, changes: Vec<Change>) {
     let mut store = place.open();
     let mut model = Model::default();
-    let mut numbers = Vec::new();
+    let (mut numbers, mut queued) = (Vec::new(), Vec::new());
     let mut validity = 0;
     // How far somebody has followed each mailbox.
     let mut followed: BTreeMap<usize, u64> = BTreeMap::new();
     for change in changes {
-        let (tx, bodies) = translate(&change, &store, &numbers).await;
+        let (tx, bodies) = translate(&change, &store, &numbers, &queued, &model).await;
         let known = change.id.is_some_and(|id| model.receipts.contains_key(&u128::from(id)));
         let made = model.made;
         let expected = model.commit(&change);
         let mut answer = store.commit(tx, bodies).await;
         if let Ok(receipt) = &mut answer {
             for (index, result) in receipt.results.iter_mut().enumerate() {
+                queue::blank(result, &mut queued, !known);
                 let OpResult::Mailbox(id, UidValidity(given)) = result else { continue };
                 // A receipt from before tells of mailboxes from before.
                 if !known {
@@ -609,17 +624,26 @@ async fn follow(place: &impl Place, changes: Vec<Change>) {
             let since = followed.entry(*index).or_default();
             *since = mailbox.compare_changes(&store, numbers[*index], *since).await;
         }
+        model.queue.compare_times(&store).await;
+        for ask in &change.asks {
+            model.queue.ask(&store, &queued, ask).await;
+            model.queue.compare_times(&store).await;
+        }
+        model.queue.compare_awake(&store, 20).await;
         match change.then {
             Then::Nothing => {}
             Then::Reopen => {
                 model.compare(&store, &numbers).await;
+                model.queue.compare(&store, &queued).await;
                 store.stop().await;
                 store = place.open();
+                model.queue.forget_leases();
             }
             Then::Maintain => store.maintain().await,
         }
     }
     model.compare(&store, &numbers).await;
+    model.queue.compare(&store, &queued).await;
     for (index, mailbox) in &model.mailboxes {
         for since in [0, 3, mailbox.modseq / 2] {
             mailbox.compare_changes(&store, numbers[*index], since).await;
@@ -651,5 +675,5 @@ fn start() -> Change {
         Act::Add(1, 200, 0, vec![], None),
         Act::Add(0, 90, 0, vec![], None),
     ];
-    Change { id: None, needs: vec![], acts, then: Then::Nothing }
+    Change { id: None, needs: vec![], acts, asks: vec![], then: Then::Nothing }
 }

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use packetboat_store::{
-    AccountId, AddMessage, BodySource, Flags, MailboxId, NewBody, Op, OpResult, Store, Tx, Uid,
+    AccountId, AddMessage, BodySource, Enqueue, Flags, MailboxId, NewBody, NewQueueRow, Op, OpResult,
+    QueueFilter, QueueRow, Store, Tx, Uid,
 };
 
 pub fn tx(ops: Vec<Op>) -> Tx {
@@ -21,6 +22,35 @@ pub fn add(mailbox: MailboxId, body: BodySource, prefix: &'static str) -> Op {
         keywords: vec![],
         uid: None,
     })
+}
+
+pub fn queue_row(destination: &str, due_at: i64) -> NewQueueRow {
+    NewQueueRow {
+        destination: destination.to_owned(),
+        lane: 0,
+        due_at,
+        deadline: 1_000,
+        held: false,
+        value: Bytes::from_static(b"value"),
+    }
+}
+
+pub fn enqueue(body: BodySource, rows: Vec<NewQueueRow>) -> Op {
+    let (prefix, card) = (Bytes::from_static(b"q: "), Bytes::from_static(b"card"));
+    Op::Enqueue(Enqueue { body, prefix, card, rows })
+}
+
+pub async fn queued_content(store: &Store, row: &QueueRow) -> Vec<u8> {
+    let reader = store.open_queued(row).await.unwrap();
+    assert_eq!(reader.len(), row.size);
+    let mut all = Vec::new();
+    loop {
+        let piece = reader.read(all.len() as u64, 50_000).await.unwrap();
+        if piece.is_empty() {
+            return all;
+        }
+        all.extend_from_slice(&piece);
+    }
 }
 
 pub async fn body(store: &Store, octets: &[u8]) -> NewBody {
@@ -67,7 +97,7 @@ pub fn octets(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at * 7 + at / 253 + size) as u8).collect()
 }
 
-/// All that can be seen of accounts 0 to 9, and all entries.
+/// All that can be seen of accounts 0 to 9 and of the queue, and all entries.
 pub async fn picture(store: &Store) -> String {
     let mut text = String::new();
     for entry in store.scan("", None, 1_000).await.unwrap() {
@@ -84,5 +114,12 @@ pub async fn picture(store: &Store) -> String {
             }
         }
     }
+    for row in store.queue_rows(QueueFilter::default(), 10_000).await.unwrap() {
+        let crc = crc32c::crc32c(&queued_content(store, &row).await);
+        let card = store.queue_card(&row).await.unwrap();
+        let destination = store.queue_destination(&row.destination).await.unwrap();
+        text += &format!("{row:?} {crc:08x} {card:?} {destination:?}\n");
+    }
+    text += &format!("{:?} {:?}\n", store.queue_count().await.unwrap(), store.queue_next().await.unwrap());
     text
 }

@@ -49,13 +49,14 @@ impl Tables {
                     enqueued.body as i64,
                     &row.value[..]
                 ])?;
-            next += 1;
+            next = next.saturating_add(1);
             self.position.queued.held += u64::from(row.held);
             self.came_to(row)?;
         }
         self.position.next_queue = self.position.next_queue.max(next);
         self.position.queued.rows += count;
-        self.position.queued.octets += count.saturating_mul(enqueued.size);
+        let octets = &mut self.position.queued.octets;
+        *octets = octets.saturating_add(count.saturating_mul(enqueued.size));
         match side {
             // Its first message is counted by its being there.
             Some(side) => {

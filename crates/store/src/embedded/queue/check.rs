@@ -92,7 +92,7 @@ macro_rules! total {
 }
 
 /// What is wrong, the rows where it is, what puts it right.
-pub(in super::super) const COUNTERS: &[(&str, &str, &str)] = &[
+pub(crate) const COUNTERS: &[(&str, &str, &str)] = &[
     (
         "destinations of the queue whose counters are wrong",
         concat!(

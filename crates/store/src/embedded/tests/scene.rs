@@ -12,8 +12,15 @@ use super::disk_sim::Dice;
 use crate::embedded::Embedded;
 use crate::embedded::body::NewBody;
 use crate::embedded::disk::Disk;
+use crate::embedded::queue;
+use crate::embedded::read::MessageReader;
 use crate::tx::{AddMessage, BodySource, FlagChange, Op, Tx};
-use crate::{AccountId, Flags, MailboxId, OpenError, Options, Uid};
+use crate::{
+    AccountId, Enqueue, Flags, MailboxId, NewQueueRow, OpenError, Options, QueueFilter, QueueId, Uid,
+};
+
+/// When its clock begins.
+const BEGINNING: u64 = 1_800_000_000_000_000;
 
 /// A clock that moves when told.
 #[derive(Debug, Clone)]
@@ -21,7 +28,7 @@ pub(super) struct Hand(Arc<AtomicU64>);
 
 impl Hand {
     pub(super) fn new() -> Hand {
-        Hand(Arc::new(AtomicU64::new(1_800_000_000_000_000)))
+        Hand(Arc::new(AtomicU64::new(BEGINNING)))
     }
 
     pub(super) fn advance(&self, by: Duration) {
@@ -84,7 +91,63 @@ fn some(limit: u32, count: usize, dice: &mut Dice) -> Vec<Uid> {
     (0..count).map(|_| Uid(1 + dice.roll(limit as usize) as u32)).collect()
 }
 
-/// A sequence made by chance: two accounts, three mailboxes that stay and one that comes and goes.
+/// The queue as a sequence knows it.
+struct Queued {
+    now: u64,
+    next: u64,
+    all: Vec<QueueId>,
+}
+
+impl Queued {
+    fn row(dice: &mut Dice) -> NewQueueRow {
+        NewQueueRow {
+            destination: format!("mx:{}.example", dice.roll(3)),
+            lane: dice.roll(3) as u8,
+            due_at: dice.roll(50) as i64,
+            deadline: dice.roll(90) as i64,
+            held: dice.roll(5) == 0,
+            value: octets(dice.roll(300), dice),
+        }
+    }
+
+    fn enqueue(&mut self, body: BodySource, dice: &mut Dice) -> Op {
+        let rows: Vec<_> = (0..1 + dice.roll(4)).map(|_| Queued::row(dice)).collect();
+        let first = self.next.max(self.now);
+        self.next = first + rows.len() as u64;
+        self.all.extend((first..self.next).map(QueueId));
+        let none = dice.roll(4) == 0;
+        let (prefix, card): (&[u8], &[u8]) = if none { (b"", b"") } else { (b"Received: x\r\n", b"card") };
+        Op::Enqueue(Enqueue {
+            body,
+            prefix: Bytes::from_static(prefix),
+            card: Bytes::from_static(card),
+            rows,
+        })
+    }
+
+    /// Rows of those that were ever there.
+    fn some(&self, count: usize, dice: &mut Dice) -> Vec<QueueId> {
+        let any = |_| self.all.get(dice.roll(self.all.len().max(1))).copied().unwrap_or(QueueId(1));
+        (0..count).map(any).collect()
+    }
+
+    fn change(&self, dice: &mut Dice) -> Op {
+        match dice.roll(5) {
+            0..=2 => Op::Dequeue { ids: self.some(6, dice) },
+            3 => {
+                let id = self.all.last().copied().unwrap_or(QueueId(1));
+                Op::Requeue { id, row: Queued::row(dice) }
+            }
+            // Far away: when a shorter rest is forgotten depends on who shares a commit.
+            _ => {
+                let until = [i64::MIN, i64::MAX / 2][dice.roll(2)];
+                Op::Rest { destination: format!("mx:{}.example", dice.roll(3)), until }
+            }
+        }
+    }
+}
+
+/// A sequence made by chance: two accounts, three mailboxes that stay and one that comes and goes, and a queue.
 pub(super) fn script(seed: u64, len: usize) -> Vec<Step> {
     let mut dice = Dice(seed);
     let account = |id| Op::CreateAccount(AccountId(id));
@@ -99,11 +162,12 @@ pub(super) fn script(seed: u64, len: usize) -> Vec<Step> {
         bodies: vec![],
     }])];
     let (mut delivered, mut next_mailbox, mut fourth) = (0, 4, None);
+    let mut queued = Queued { now: BEGINNING, next: 1, all: Vec::new() };
     for _ in 0..len {
         let mut moves = Vec::new();
         for _ in 0..1 + dice.roll(3) {
             let there = 1 + dice.roll(3) as u64;
-            let ops = match dice.roll(12) {
+            let ops = match dice.roll(16) {
                 // Mostly deliveries: to one, to several, small and large.
                 0..=4 => {
                     delivered += 1;
@@ -136,6 +200,17 @@ pub(super) fn script(seed: u64, len: usize) -> Vec<Step> {
                         unchanged_since: None,
                     }]
                 }
+                12 => {
+                    let len = [30, 20_000][dice.roll(2)];
+                    let mut ops = vec![queued.enqueue(BodySource::New(0), &mut dice)];
+                    if dice.roll(2) == 0 {
+                        delivered += 1;
+                        ops.push(add(there, BodySource::New(0)));
+                    }
+                    moves.push(Move { ops, bodies: vec![octets(len, &mut dice)] });
+                    continue;
+                }
+                13..=15 => vec![queued.change(&mut dice)],
                 8 | 9 => {
                     vec![Op::Expunge { mailbox: MailboxId(there), uids: some(delivered + 1, 6, &mut dice) }]
                 }
@@ -168,6 +243,7 @@ pub(super) fn script(seed: u64, len: usize) -> Vec<Step> {
         steps.push(Step::Commit(moves));
         if dice.roll(6) == 0 {
             steps.push(Step::Maintain);
+            queued.now += 2 * GRACE.as_micros() as u64;
         }
     }
     steps
@@ -274,12 +350,20 @@ pub(super) fn dump(store: &Embedded) -> String {
                 "SELECT * FROM vanished ORDER BY mailbox, modseq, first",
                 "SELECT * FROM mailbox_gone ORDER BY account, modseq",
                 "SELECT mailbox, uid, modseq, born, flags, size, received_at, saved_at, side FROM message ORDER BY mailbox, uid",
+                "SELECT id, message, destination, lane, due_at, deadline, held, queued_at, size, side, value FROM queue ORDER BY id",
+                "SELECT * FROM queue_destination ORDER BY name",
+                "SELECT next_queue, queue_rows, queue_octets, queue_held, queue_destinations FROM log",
             ] {
                 text += &rows(conn, sql)?;
             }
             Ok::<_, rusqlite::Error>(())
         })
         .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for row in runtime.block_on(shared.queue_rows(QueueFilter::default(), 1_000)).unwrap() {
+        let read = shared.open_queued(&row).map(|reader| checksum(&reader, &runtime));
+        text += &format!("{}: {:?}, {:?}\n", row.id, read, shared.card(row.side));
+    }
     let messages: Vec<(u64, u32)> = shared
         .readers
         .with(|conn| {
@@ -288,7 +372,6 @@ pub(super) fn dump(store: &Embedded) -> String {
                 .collect::<rusqlite::Result<_>>()
         })
         .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for (mailbox, uid) in messages {
         let row = shared.message(MailboxId(mailbox), Uid(uid)).unwrap().unwrap();
         let reader = match shared.open_message(&row) {
@@ -298,16 +381,22 @@ pub(super) fn dump(store: &Embedded) -> String {
                 continue;
             }
         };
-        let mut crc = 0;
-        let mut at = 0;
-        while at < reader.len() {
-            let piece = runtime.block_on(reader.read(at, 300_000)).unwrap();
-            crc = crc32c::crc32c_append(crc, &piece);
-            at += piece.len() as u64;
-        }
-        text += &format!("{mailbox}/{uid}: {at} octets, {crc:08x}\n");
+        let (octets, crc) = checksum(&reader, &runtime);
+        text += &format!("{mailbox}/{uid}: {octets} octets, {crc:08x}\n");
     }
     text
+}
+
+/// How many octets a message has, and what they are.
+fn checksum(reader: &MessageReader, runtime: &tokio::runtime::Runtime) -> (u64, u32) {
+    let mut crc = 0;
+    let mut at = 0;
+    while at < reader.len() {
+        let piece = runtime.block_on(reader.read(at, 300_000)).unwrap();
+        crc = crc32c::crc32c_append(crc, &piece);
+        at += piece.len() as u64;
+    }
+    (at, crc)
 }
 
 /// What must hold of the rows whatever happened.
@@ -327,7 +416,8 @@ pub(super) fn counters_are_true(store: &Embedded) {
                     OR deleted_octets <> (SELECT coalesce(sum(size), 0) FROM message
                                           WHERE mailbox = mailbox.id AND flags & 8 <> 0))
                + (SELECT count(*) FROM side WHERE coalesce((SELECT extra FROM side_shared WHERE id = side.id), 0) <>
-                    (SELECT count(*) FROM message WHERE side = side.id) - 1)
+                    (SELECT count(*) FROM message WHERE side = side.id)
+                    + (SELECT count(*) FROM queue WHERE side = side.id) - 1)
                + (SELECT count(*) FROM side_shared WHERE id NOT IN (SELECT id FROM side))
                + (SELECT count(*) FROM account WHERE messages <>
                     (SELECT coalesce(sum(messages), 0) FROM mailbox WHERE account = account.id)
@@ -335,14 +425,28 @@ pub(super) fn counters_are_true(store: &Embedded) {
                     OR modseq < (SELECT coalesce(max(modseq), 0) FROM mailbox WHERE account = account.id))
                + (SELECT count(*) FROM body WHERE refs <> (SELECT count(DISTINCT side) + count(*) FILTER (WHERE side IS NULL)
                                                           FROM message WHERE body = body.id)
+                                             + (SELECT count(DISTINCT side) + count(*) FILTER (WHERE side IS NULL)
+                                                FROM queue WHERE body = body.id)
                     OR (refs = 0) <> (zero_since IS NOT NULL))
                + (SELECT count(*) FROM message WHERE body NOT IN (SELECT id FROM body)
                     OR (side IS NOT NULL AND side NOT IN (SELECT id FROM side)))
-               + (SELECT count(*) FROM side WHERE id NOT IN (SELECT side FROM message WHERE side IS NOT NULL))",
+               + (SELECT count(*) FROM queue WHERE body NOT IN (SELECT id FROM body)
+                    OR (side IS NOT NULL AND side NOT IN (SELECT id FROM side)))
+               + (SELECT count(*) FROM side WHERE id NOT IN (SELECT side FROM message WHERE side IS NOT NULL)
+                    AND id NOT IN (SELECT side FROM queue WHERE side IS NOT NULL))",
+
                 [],
                 |row| row.get(0),
             )
         })
         .unwrap();
     assert_eq!(wrong, 0, "a counter or reference is not true\n{}", dump(store));
+    for (what, rows, _) in queue::check::COUNTERS {
+        let count: i64 = store
+            .shared
+            .readers
+            .with(|conn| conn.query_row(&format!("SELECT count(*) {rows}"), [], |row| row.get(0)))
+            .unwrap();
+        assert_eq!(count, 0, "{what}\n{}", dump(store));
+    }
 }
