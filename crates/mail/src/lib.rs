@@ -19,7 +19,7 @@ pub mod secure;
 mod terminal;
 
 pub use id::{InvalidTag, MessageTag};
-pub use intake::{Accepted, Intake, Outcome, Recipient};
+pub use intake::{Accepted, Inbox, Intake, Outcome, Place, Recipient, Several};
 pub use maildrop::{Maildrop, MaildropError, Reading, UniqueId};
 pub use office::{Identity, Limits, Origin, Outgoing, PostOffice, Role};
 pub use refusal::Refusal;

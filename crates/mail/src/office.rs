@@ -173,6 +173,11 @@ impl PostOffice {
         Ok(id)
     }
 
+    /// Forgets that a mailbox, which turned out to be gone, is somebody's inbox.
+    pub(crate) fn forget_mailbox(&self, mailbox: MailboxId) {
+        self.shared.inboxes.lock().retain(|_, inbox| *inbox != mailbox);
+    }
+
     /// Forgets a remembered inbox that turned out to be gone.
     pub(crate) fn forget_inbox(&self, account: AccountId) {
         self.shared.inboxes.lock().remove(&account);

@@ -9,6 +9,10 @@ use super::{Attempt, Settings};
 /// Destinations remembered; beyond it those that nobody is talking to are forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
+/// Successes between two attempts to give more connections to a destination that has refused one: at first, and at most.
+const CAUTION_MIN: u32 = 10;
+const CAUTION_MAX: u32 = 1000;
+
 /// What is known of all destinations.
 #[derive(Debug, Default)]
 pub(crate) struct Destinations {
@@ -23,6 +27,9 @@ pub(crate) struct Destination {
     limit: usize,
     /// Connections it has.
     open: usize,
+    /// Successes it takes before it gets one more, since it did not want as many as it had; and those it has shown.
+    caution: u32,
+    shown: u32,
     /// How often in a row it could not be reached.
     streak: u32,
     /// Why not, the last time.
@@ -63,7 +70,7 @@ impl Destinations {
             self.known.retain(|_, known| known.open > 0);
         }
         let limit = settings.connections_at_first.clamp(1, settings.connections_per_destination.max(1));
-        let fresh = Destination { limit, open: 0, streak: 0, trouble: None };
+        let fresh = Destination { limit, open: 0, caution: 0, shown: 0, streak: 0, trouble: None };
         let known = self.known.entry(name.to_owned()).or_insert(fresh);
         known.open += 1;
         self.open += 1;
@@ -74,7 +81,9 @@ impl Destinations {
         let Some(known) = self.known.get_mut(name) else { return };
         (known.streak, known.trouble) = (0, None);
         // One more with each success doubles the number with each round, as long as it is used at all.
-        if known.limit < known.open.saturating_mul(2) {
+        known.shown = known.shown.saturating_add(1);
+        if known.limit < known.open.saturating_mul(2) && known.shown > known.caution {
+            known.shown = 0;
             known.limit = (known.limit + 1).min(settings.connections_per_destination.max(1));
         }
     }
@@ -85,6 +94,8 @@ impl Destinations {
         let Some(known) = self.known.get_mut(name) else { return Consequence::Rest(tries.saturating_add(1)) };
         known.limit = (known.limit / 2).max(1);
         if known.open > 1 && known.streak == 0 {
+            (known.caution, known.shown) =
+                (known.caution.saturating_mul(2).clamp(CAUTION_MIN, CAUTION_MAX), 0);
             return Consequence::Fewer;
         }
         known.streak = known.streak.max(tries).saturating_add(1);
@@ -173,6 +184,13 @@ mod tests {
         }
         assert_eq!(all.unreachable("a", trouble(), 0), Consequence::Fewer);
         assert!(!all.close("a") && !all.may_open("a", &settings));
+        while all.open_to("a") > all.known["a"].limit {
+            all.close("a");
+        }
+        all.went_well("a", &settings);
+        assert!(!all.may_open("a", &settings), "not at once again");
+        (0..CAUTION_MIN).for_each(|_| all.went_well("a", &settings));
+        assert_eq!(open_all(&mut all, "a", &settings), 1);
         assert!(all.trouble("a").is_none());
 
         let mut one = Destinations::default();

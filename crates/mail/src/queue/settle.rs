@@ -14,10 +14,23 @@ use super::{Attempt, Envelope, Errand, Queue, Rcpt, Slot, Verdict};
 use crate::Refusal;
 use crate::outbound::NextHop;
 
-/// How often, and how long apart, it is tried to write down what happened while the disk is full or the store does not take
-/// it. What was delivered and cannot be taken out of the queue would be delivered again.
-const TRIES: u32 = 30;
+/// How often, and how long apart, it is tried to write down what happened while the store does not take it. What was
+/// delivered and cannot be taken out of the queue would be delivered again.
+const TRIES: u32 = 10;
 const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// When a row comes up again whose sender could not be told, for want of room.
+const TELL_AGAIN: Duration = Duration::from_secs(15 * 60);
+
+/// How much of the truth is written down at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// All.
+    Whole,
+    /// The notices bring nothing of the message back: it cannot be read.
+    WithoutMessage,
+    /// There is no room for notices. What was delivered leaves the queue; of the rest the senders hear later.
+    WithoutNotices,
+}
 
 /// What becomes of a row.
 #[derive(Debug, Clone)]
@@ -132,14 +145,15 @@ impl Queue {
     pub(super) async fn carry_out(&self, envelope: &Envelope, held: Held, fates: Vec<Fate>) {
         let reader = self.reader(&held, &fates).await;
         let mut gone = vec![false; fates.len()];
-        for try_ in 0..TRIES {
-            // Notices are given up before the truth about rows is.
-            let with_notices = try_ < TRIES - 1;
-            let outcome =
-                self.commit(envelope, &held, &fates, &mut gone, reader.as_ref(), with_notices).await;
-            match outcome {
+        let (mut how, mut tries) = (How::Whole, 0);
+        // Each row that turns out to be somebody else's is one more round.
+        while tries < TRIES + u32::try_from(fates.len()).unwrap_or(u32::MAX - TRIES) {
+            tries += 1;
+            match self.commit(envelope, &held, &fates, &mut gone, reader.as_ref(), how).await {
                 Ok(()) => return self.inner.bell.notify_one(),
-                Err(Refusal::RecipientsChanged) => continue,
+                Err(Refusal::RecipientsChanged) => (),
+                Err(Refusal::DiskFull) if how != How::WithoutNotices => how = How::WithoutNotices,
+                Err(_) if how == How::Whole => how = How::WithoutMessage,
                 Err(refusal) => {
                     tracing::error!(tag = %envelope.tag, %refusal, "what became of a message could not be written down");
                     tokio::time::sleep(TRY_AGAIN).await;
@@ -163,7 +177,7 @@ impl Queue {
         fates: &[Fate],
         gone: &mut [bool],
         reader: Option<&MessageReader>,
-        with_notices: bool,
+        how: How,
     ) -> Result<(), Refusal> {
         let mut batch = Batch::default();
         let mut told: Vec<Told> = Vec::new();
@@ -175,6 +189,16 @@ impl Queue {
                 continue;
             }
             match fate {
+                Fate::Done(Some(Told { kind: Kind::Failed | Kind::Delayed, .. }))
+                | Fate::Stays(_, Some(_))
+                    if how == How::WithoutNotices =>
+                {
+                    let later = schedule::after(self.inner.world.moment(), TELL_AGAIN);
+                    let row = NewQueueRow { due_at: later, deadline: later, ..as_new(&leased.row) };
+                    batch.require.push(Require::Queued(leased.row.id));
+                    about.push(place);
+                    batch.ops.push(Op::Requeue { id: leased.row.id, row });
+                }
                 Fate::Done(tell) => {
                     done.push(leased.row.id);
                     if let Some(tell) = tell {
@@ -199,9 +223,12 @@ impl Queue {
         if batch.ops.is_empty() {
             return Ok(());
         }
-        if with_notices {
-            self.tell(envelope, told, reader, &mut batch).await?;
+        match how {
+            How::Whole => self.tell(envelope, told, reader, &mut batch).await?,
+            How::WithoutMessage => self.tell(envelope, told, None, &mut batch).await?,
+            How::WithoutNotices => (),
         }
+        let preconditions = batch.require.clone();
         let tx = Tx { id: None, require: batch.require, ops: batch.ops };
         match self.inner.store().commit(tx, batch.bodies).await {
             Ok(_) => Ok(()),
@@ -209,6 +236,9 @@ impl Queue {
                 // A row that somebody else changed meanwhile is theirs; a mailbox that went is looked up again.
                 if let Some(lost) = about.get(which).and_then(|place| gone.get_mut(*place)) {
                     *lost = true;
+                }
+                if let Some(Require::Mailbox(mailbox)) = preconditions.get(which) {
+                    self.inner.office.forget_mailbox(*mailbox);
                 }
                 Err(Refusal::RecipientsChanged)
             }

@@ -1,8 +1,9 @@
 //! Who hears of what, and in which words.
 
 use packetboat_mail::Role;
-use packetboat_mail::queue::{Asked, DeliverBy, RcptAsked, Ret, Verdict};
+use packetboat_mail::queue::{Asked, DeliverBy, RcptAsked, Ret, Settings, Verdict};
 use packetboat_message::dsn::{Kind, Status};
+use packetboat_store::{Options, Store};
 
 use crate::support::*;
 
@@ -194,4 +195,51 @@ async fn a_long_message_comes_back_as_its_header_unless_all_of_it_was_asked_for(
         assert_eq!(inbox[0].contains("the end\r\n"), whole, "{ret:?}");
         assert!(inbox[0].contains("Subject: hello\r\n"));
     }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_sent_twice_and_no_sender_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |disk_floor| {
+        Store::open(Options { disk_floor, maintenance: false, ..Options::new(dir.path()) }).unwrap()
+    };
+    let town = town_in(open(0), Settings::default()).await;
+    let success = [("carol@elsewhere.test", notify(true, true, false))];
+    let alice = Some("alice@example.org");
+    town.send_as(town.alice(), alice, Asked::default(), &success, LETTER).await.unwrap();
+    town.send(&["dave@other.test"]).await;
+    town.store.stop().await;
+    drop(town);
+
+    let full = town_in(open(u64::MAX / 2), Settings::default()).await;
+    let verdict = |town: &Town, to: &str| match to {
+        "carol@elsewhere.test" => town.delivered(),
+        _ => town.failed(),
+    };
+    assert_eq!(full.carry(|to| verdict(&full, to)).await, 2);
+    assert_eq!(full.queued().await, 1, "what was delivered is gone, what failed comes again");
+    assert!(full.inbox(full.alice).await.is_empty());
+    full.store.stop().await;
+    drop(full);
+
+    let town = town_in(open(0), Settings::default()).await;
+    town.clock.forward(HOUR);
+    assert_eq!(town.carry(|to| verdict(&town, to)).await, 1);
+    let inbox = town.inbox(town.alice).await;
+    assert_eq!((inbox.len(), town.queued().await), (1, 0));
+    assert_eq!(status_of(&inbox[0]).recipients[0].address.1, "dave@other.test");
+}
+
+#[tokio::test]
+async fn a_sender_who_is_gone_hears_of_nothing_and_holds_nothing_up() {
+    let town = town().await;
+    town.send(&["carol@elsewhere.test"]).await;
+    town.send(&["dave@other.test"]).await;
+    let (mut slot, errand) = town.errand().await.unwrap();
+    town.queue.settle(&mut slot, errand, vec![town.failed()]).await;
+    drop(slot);
+    assert_eq!(town.inbox(town.alice).await.len(), 1, "and the way to the inbox is remembered");
+    town.directory.remove_account(town.alice).await.unwrap();
+    assert_eq!(town.carry(|_| town.failed()).await, 1);
+    assert_eq!(town.queued().await, 0);
 }

@@ -30,6 +30,7 @@ pub const LETTER: &str =
 pub struct Town {
     pub office: PostOffice,
     pub store: Store,
+    pub directory: Directory,
     pub alice: AccountId,
     pub bob: AccountId,
     pub queue: Queue,
@@ -82,17 +83,25 @@ pub async fn town() -> Town {
 }
 
 pub async fn town_with(settings: Settings) -> Town {
-    let store = Store::temporary().unwrap();
+    town_in(Store::temporary().unwrap(), settings).await
+}
+
+pub async fn town_in(store: Store, settings: Settings) -> Town {
     let directory = Directory::open(store.clone(), DirectoryOptions::default()).await.unwrap();
-    directory.add_domain(&"example.org".parse().unwrap()).await.unwrap();
-    let alice = directory.add_account(NewAccount::new(address("alice@example.org"))).await.unwrap().id;
-    let bob = directory.add_account(NewAccount::new(address("bob@example.org"))).await.unwrap().id;
+    if directory.domains(None, 1).await.unwrap().is_empty() {
+        directory.add_domain(&"example.org".parse().unwrap()).await.unwrap();
+        for name in ["alice@example.org", "bob@example.org"] {
+            directory.add_account(NewAccount::new(address(name))).await.unwrap();
+        }
+    }
+    let [alice, bob] =
+        ["alice@example.org", "bob@example.org"].map(|name| directory.account_named(name).unwrap().id);
     let host: Domain = "mx.example.org".parse().unwrap();
-    let office = PostOffice::new(store.clone(), directory, host, Limits::default());
+    let office = PostOffice::new(store.clone(), directory.clone(), host, Limits::default());
     office.set_outgoing(Outgoing { routes: Routes::new(Way::Direct), queue: settings });
     let clock = Clock { now: Arc::new(AtomicI64::new(START)), random: Arc::new(AtomicU64::new(7)) };
     let queue = Queue::new(office.clone(), clock.world());
-    Town { office, store, alice, bob, queue, clock }
+    Town { office, store, directory, alice, bob, queue, clock }
 }
 
 pub fn address(text: &str) -> Address {

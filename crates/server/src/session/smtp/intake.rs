@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use packetboat_mail::queue::{Asked, BodyKind, DeliverBy, Notify, RcptAsked, Ret};
-use packetboat_mail::{Addressee, Intake, Origin, Outcome, Reach, Refusal, Role as MailRole};
+use packetboat_mail::{Addressee, Intake, Origin, Outcome, Place, Reach, Refusal, Role as MailRole};
 use packetboat_message::trace::{Protocol, With};
 use packetboat_smtp::command::HelloVerb;
 use packetboat_smtp::envelope::{self, ForwardPath, Recipient, Sender};
@@ -157,13 +157,18 @@ impl Smtp {
                 for (recipient, outcome) in &accepted.outcomes {
                     let login = self.visitor.name();
                     // As text, which the log quotes: a stranger's address may hold what would look like a field of ours.
+                    let place = &recipient.place;
                     let recipient = recipient.address.to_string();
-                    match outcome {
-                        Ok(()) => tracing::info!(
+                    match (outcome, place) {
+                        (Ok(()), Place::Queue(hop)) => tracing::info!(
+                            connection = self.peer.id, peer = %self.peer, %tag, sender, octets, recipient, login, %hop,
+                            "queued"
+                        ),
+                        (Ok(()), Place::Here(_) | Place::Several(_)) => tracing::info!(
                             connection = self.peer.id, peer = %self.peer, %tag, sender, octets, recipient, login,
                             "delivered"
                         ),
-                        Err(refusal) => self.log_refusal(&sender, &recipient, refusal),
+                        (Err(refusal), _) => self.log_refusal(&sender, &recipient, refusal),
                     }
                 }
                 for recipient in &accepted.shown {
