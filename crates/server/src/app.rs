@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Zoned;
 use packetboat_account::{Authenticator, Directory, DirectoryError};
+use packetboat_mail::queue::{Queue, World};
 use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::InvalidAddress;
 use packetboat_smtp::server::Role;
@@ -13,6 +15,8 @@ use packetboat_store::{OpenError, Store};
 use crate::accounts;
 use crate::admin::{self, AdminSocket};
 use crate::log;
+use crate::relay::{Relay, TrustedNetworks};
+use crate::secure::AuthoritiesError;
 use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
 use crate::session::{Counter, ImapService, Pop3Service, SmtpService};
 use crate::settings::{self, Settings};
@@ -29,6 +33,8 @@ pub struct App {
     pub authenticator: Authenticator,
     /// Where mail goes and comes from.
     pub office: PostOffice,
+    /// What is on its way to other servers.
+    pub queue: Queue,
 }
 
 /// Why the program does not run, or stopped running.
@@ -49,6 +55,9 @@ pub enum AppError {
     /// The log.
     #[error("log: {0}")]
     Log(#[from] tracing_subscriber::util::TryInitError),
+    /// Who is trusted to vouch for other servers.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// What the system says about threads, signals or files.
     #[error("system: {0}")]
     System(#[from] std::io::Error),
@@ -71,14 +80,29 @@ impl App {
             ..Limits::default()
         };
         let office = PostOffice::new(store.clone(), directory.clone(), hostname, limits);
-        Ok(App { store, directory, authenticator, office })
+        office.set_outgoing(settings.outgoing());
+        let queue = Queue::new(office.clone(), world());
+        Ok(App { store, directory, authenticator, office, queue })
     }
 
-    /// Adds a service for each protocol.
-    pub fn join(&self, server: &mut Server) {
-        let counter = Counter { office: self.office.clone(), authenticator: self.authenticator.clone() };
+    /// Adds a service for each protocol. What it gives carries mail to other servers, when it is run.
+    ///
+    /// # Errors
+    /// When the settings name a file for mail to other servers that is of no use.
+    pub fn join(&self, server: &mut Server) -> Result<Arc<Relay>, AppError> {
         let context = server.context().clone();
         let (settings, metrics) = (&context.settings, &context.metrics);
+        let trusted = Arc::new(TrustedNetworks::default());
+        trusted.set(&settings.relay.trusted_networks);
+        let relay = Relay::new(settings, self.store.clone(), self.queue.clone(), metrics)?;
+        let (office, networks, carrier) = (self.office.clone(), Arc::clone(&trusted), Arc::clone(&relay));
+        server.on_reload(move |settings| {
+            office.set_outgoing(settings.outgoing());
+            networks.set(&settings.relay.trusted_networks);
+            carrier.reload(settings);
+        });
+        let counter =
+            Counter { office: self.office.clone(), authenticator: self.authenticator.clone(), trusted };
         let roles = [
             ("smtp", Role::Exchange),
             ("submission", Role::Submission),
@@ -97,6 +121,7 @@ impl App {
             let service = ImapService::new(imap_config(settings), counter.clone(), Arc::clone(metrics));
             server.add(name, Arc::new(service));
         }
+        Ok(relay)
     }
 
     /// Commits what waits and gives the store back.
@@ -128,7 +153,7 @@ where
     let app = App::open(prepared.settings()).await?;
     let ports = prepared.ports();
     let mut server = Server::new(prepared, Some(log));
-    app.join(&mut server);
+    let relay = app.join(&mut server)?;
     let shutdown = Arc::clone(&server.context().shutdown);
     let store = app.store.clone();
     let failure = tokio::spawn(async move {
@@ -141,7 +166,11 @@ where
     let indexing = tokio::spawn(async move { office.index().await });
     let admin = listen_for_commands(&app, server.context());
     ready(&app, &ports).await?;
+    let context = server.context().clone();
+    let carrying = tokio::spawn(relay.run(context.shutdown.signal(), context.settings.general.stop_grace));
     server.run().await?;
+    // What is on its way to other servers is finished, or goes again after the next start.
+    let _ = carrying.await;
     // A command that was begun is finished.
     admin.await;
     indexing.abort();
@@ -175,6 +204,11 @@ fn listen_for_commands(app: &App, context: &Context) -> impl Future<Output = ()>
             let _ = serving.await;
         }
     }
+}
+
+/// The time and randomness of this system.
+fn world() -> World {
+    World { now: Arc::new(Zoned::now), random: Arc::new(|| u64::from_ne_bytes(crate::session::random())) }
 }
 
 fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Config {

@@ -5,14 +5,16 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use packetboat_account::{DirectoryError, Found, NewAccount, NewPassword};
+use packetboat_mail::outbound::{NextHop, Way};
 use packetboat_message::Address;
 use serde::Serialize;
 
 use crate::app::{App, AppError, serve};
 use crate::server::write_private;
-use crate::settings::{Certificate, Listen, ListenAddress, Settings, Size};
+use crate::settings::{Certificate, DomainPattern, Listen, ListenAddress, Route, Settings, Size, Via};
 use crate::tls::generate;
 
 /// The domain of the demo's accounts.
@@ -33,8 +35,35 @@ pub struct Demo {
     pub ports_from: Option<u16>,
     /// Accounts `user0000`, `user0001`, ... besides alice and bob.
     pub accounts: usize,
+    /// By which way mail for other domains leaves. What none of these is for is not taken.
+    pub routes: Vec<DemoRoute>,
     /// What is logged, and how.
     pub log_level: String,
+}
+
+/// A way out of the demo: `example.org=127.0.0.1:2525`, `*.example.org=localhost:2525`, `*=127.0.0.1:2525`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DemoRoute {
+    /// Whose mail goes there.
+    pub domain: DomainPattern,
+    /// Where it goes.
+    pub host: NextHop,
+}
+
+/// A text that is no [`DemoRoute`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a route is DOMAIN=HOST:PORT, such as example.org=127.0.0.1:2525; DOMAIN may be *.example.org or *")]
+pub struct InvalidRoute;
+
+impl FromStr for DemoRoute {
+    type Err = InvalidRoute;
+
+    fn from_str(text: &str) -> Result<DemoRoute, InvalidRoute> {
+        let (domain, host) = text.split_once('=').ok_or(InvalidRoute)?;
+        let domain = domain.parse().map_err(|_| InvalidRoute)?;
+        let host = format!("host:{host}").parse().map_err(|_| InvalidRoute)?;
+        Ok(DemoRoute { domain, host })
+    }
 }
 
 /// A demo that serves.
@@ -86,6 +115,10 @@ impl Demo {
         settings.limits.connections_before_login = CONNECTIONS;
         settings.pop3.apop = true;
         settings.log.level.clone_from(&self.log_level);
+        settings.routes = self.routes();
+        // A demo asks no one but those it was told of.
+        settings.outbound_tls.dane = false;
+        settings.outbound_tls.mta_sts = false;
         let mut place = 0;
         let mut next = || {
             let port = self.ports_from.map_or(0, |first| first.saturating_add(place));
@@ -105,6 +138,17 @@ impl Demo {
             ..settings.listen
         };
         Ok(settings)
+    }
+
+    /// The ways out that were given, and no other: a demo does not talk to the Internet.
+    fn routes(&self) -> Vec<Route> {
+        let route = |domain: &DomainPattern, way| Route {
+            domains: vec![domain.clone()],
+            via: Via(way),
+            ..Route::default()
+        };
+        let given = self.routes.iter().map(|it| route(&it.domain, Way::Via(it.host.clone())));
+        given.chain([route(&DomainPattern::All, Way::Nowhere)]).collect()
     }
 
     /// Sees to it that the domain and all accounts are there.
@@ -159,4 +203,28 @@ fn certificate(dir: &Path) -> Result<Certificate, AppError> {
         fs::write(&files.chain, &made.chain)?;
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn mail_leaves_a_demo_only_by_the_routes_given() {
+        let routes =
+            ["a.test=127.0.0.1:2525", "*.b.test=[::1]:25"].map(|text| text.parse().unwrap()).to_vec();
+        let settings =
+            Settings { routes: Demo { routes, ..Demo::default() }.routes(), ..Settings::default() };
+        let routes = settings.outgoing().routes;
+        let hop = |domain: &str| routes.next_hop(None, &domain.parse().unwrap()).map(|hop| hop.to_string());
+        assert_eq!(hop("a.test").as_deref(), Some("host:127.0.0.1:2525"));
+        assert_eq!(hop("x.b.test").as_deref(), Some("host:[::1]:25"));
+        assert_eq!((hop("b.test"), hop("example.org")), (None, None));
+        for text in ["", "a.test", "a.test=", "a.test=host", "=127.0.0.1:25", "a.test=127.0.0.1:0", "a b=c:1"]
+        {
+            assert_eq!(text.parse::<DemoRoute>(), Err(InvalidRoute), "{text}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub mod metrics;
 mod outbox;
 pub mod presence;
 pub mod privilege;
+pub mod relay;
 pub mod secure;
 pub mod server;
 pub mod session;

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use packetboat_server::demo::{Demo, Ready};
+use packetboat_server::demo::{Demo, DemoRoute, Ready};
 
 use super::{fail, sysexits};
 
 /// Start every server on loopback, with throwaway certificates and known accounts.
 ///
 /// The accounts are alice@demo.test and bob@demo.test, password `demo`; passwords may travel without TLS. The demo
-/// never talks to the Internet. It serves until Ctrl-C; a second start on the same directory finds all its data again.
+/// never talks to the Internet; mail leaves it by the routes given and by no other way. It serves until Ctrl-C; a second start on the same directory finds all its data again.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Where to keep everything [default: packetboat-demo in the directory for temporary files]
@@ -24,6 +24,9 @@ pub(crate) struct DemoArgs {
     /// Make so many accounts more: user0000@demo.test, user0001@demo.test, ...
     #[arg(long, value_name = "N", default_value_t = 0)]
     accounts: usize,
+    /// Send mail for this domain there; may be given several times. Mail for other domains is not taken
+    #[arg(long = "route", value_name = "DOMAIN=HOST:PORT")]
+    routes: Vec<DemoRoute>,
     /// When ready, print one line of JSON instead of what to try
     #[arg(long)]
     json: bool,
@@ -34,7 +37,13 @@ pub(crate) struct DemoArgs {
 
 pub(crate) fn run(args: DemoArgs) -> ExitCode {
     let dir = args.dir.unwrap_or_else(|| std::env::temp_dir().join("packetboat-demo"));
-    let demo = Demo { dir, ports_from: args.ports_from, accounts: args.accounts, log_level: args.log };
+    let demo = Demo {
+        dir,
+        ports_from: args.ports_from,
+        accounts: args.accounts,
+        routes: args.routes,
+        log_level: args.log,
+    };
     let told = |ready: &Ready| {
         let text = if args.json { json(ready) } else { what_to_try(ready) };
         let mut out = std::io::stdout().lock();

@@ -7,8 +7,12 @@ mod login;
 mod pop3;
 mod smtp;
 
+use std::sync::Arc;
+
 use packetboat_account::Authenticator;
 use packetboat_mail::PostOffice;
+
+use crate::relay::TrustedNetworks;
 
 pub use imap::ImapService;
 pub use pop3::Pop3Service;
@@ -21,10 +25,12 @@ pub struct Counter {
     pub office: PostOffice,
     /// Who checks log-ins.
     pub authenticator: Authenticator,
+    /// Who may send to everybody without a login.
+    pub trusted: Arc<TrustedNetworks>,
 }
 
 /// `N` random octets.
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut octets = [0; N];
     // Without randomness nothing here is safe: a nonce of zeroes would be worse than an ended connection.
     #[expect(clippy::expect_used, reason = "the driver turns the panic into the end of this one connection")]

@@ -8,14 +8,19 @@ use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 use super::keys::{
-    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Smtp, Store, Tls,
+    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Queue, Relay,
+    Route, Smarthost, Smtp, Store, Tls,
 };
+use super::outbound;
 use super::problem::{Problem, Report};
 use super::section::{Known, Section, read_section};
 use super::value::ListenAddress;
 
-/// The name under which certificates stand.
+/// The names of sections that may stand several times.
 const CERTIFICATE: &str = "certificate";
+const ROUTE: &str = "route";
+const SMARTHOST: &str = "smarthost";
+const REPEATED: [&str; 3] = [CERTIFICATE, ROUTE, SMARTHOST];
 
 pub(super) fn known() -> Known {
     Known::default()
@@ -29,6 +34,10 @@ pub(super) fn known() -> Known {
         .with::<Imap>()
         .with::<Dns>()
         .with::<OutboundTls>()
+        .with::<Queue>()
+        .with::<Relay>()
+        .with::<Route>()
+        .with::<Smarthost>()
         .with::<Accounts>()
         .with::<Auth>()
         .with::<Store>()
@@ -82,6 +91,13 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "imap" => settings.imap = read_section(table, &known, report),
                 "dns" => settings.dns = read_section(table, &known, report),
                 "outbound_tls" => settings.outbound_tls = read_section(table, &known, report),
+                "queue" => settings.queue = read_section(table, &known, report),
+                "relay" => settings.relay = read_section(table, &known, report),
+                ROUTE => settings.routes.push(outbound::read_route(table, &known, report)),
+                SMARTHOST => {
+                    let place = settings.smarthosts.len();
+                    settings.smarthosts.push(outbound::read_smarthost(table, place, &known, report));
+                }
                 "accounts" => settings.accounts = read_section(table, &known, report),
                 "auth" => settings.auth = read_section(table, &known, report),
                 "store" => settings.store = read_section(table, &known, report),
@@ -104,11 +120,11 @@ fn sections<'v, 't>(
     match value.get_ref() {
         // [certificate] with one pair of brackets can only mean the one certificate there is.
         DeValue::Table(table) => Some(vec![table]),
-        DeValue::Array(array) if name == CERTIFICATE => {
+        DeValue::Array(array) if REPEATED.contains(&name) => {
             let tables = array.iter().filter_map(|item| {
                 let table = item.get_ref().as_table();
                 if table.is_none() {
-                    report.add(item.span(), name, "write it as a section: [[certificate]]".to_owned());
+                    report.add(item.span(), name, format!("write it as a section: [[{name}]]"));
                 }
                 table
             });
@@ -118,8 +134,8 @@ fn sections<'v, 't>(
             report.add(value.span(), name, known.section_advice(name));
             Some(Vec::new())
         }
-        _ if is(name) || name == CERTIFICATE => {
-            let header = if name == CERTIFICATE { "[[certificate]]".to_owned() } else { format!("[{name}]") };
+        _ if is(name) || REPEATED.contains(&name) => {
+            let header = if REPEATED.contains(&name) { format!("[[{name}]]") } else { format!("[{name}]") };
             report.add(value.span(), name, format!("this is a section; write {header} on a line of its own"));
             Some(Vec::new())
         }
@@ -175,6 +191,8 @@ fn check(settings: &Settings, report: &mut Report<'_>) {
             }
         }
     }
+
+    outbound::check(settings, report);
 
     if settings.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
         report.add_about(
@@ -246,6 +264,9 @@ impl Settings {
         }
         for path in [&mut self.dns.trust_anchor, &mut self.outbound_tls.authorities].into_iter().flatten() {
             absolute(path);
+        }
+        for smarthost in &mut self.smarthosts {
+            [&mut smarthost.ca, &mut smarthost.password_file].into_iter().flatten().for_each(absolute);
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn example(values: &[(&str, &str)]) -> String {
             write_doc(&mut text, key.doc);
             let _ = match given(&path(key)) {
                 Some(value) => writeln!(text, "{} = {value}", key.name),
-                None if is_unset(key) => writeln!(text, "# {} = {}", key.name, sample(key.name)),
+                None if is_unset(header, key) => writeln!(text, "# {} = {}", key.name, sample(key.name)),
                 None => writeln!(text, "# {} = {}", key.name, key.default),
             };
         }
@@ -51,7 +51,7 @@ pub fn reference() -> String {
         let _ = writeln!(text, "\n## {title}\n\n{}\n", prose(doc));
         let _ = writeln!(text, "| Key | Default | |\n| --- | --- | --- |");
         for key in keys {
-            let default = if is_unset(&key) { String::new() } else { format!("`{}`", key.default) };
+            let default = if is_unset(header, &key) { String::new() } else { format!("`{}`", key.default) };
             let kind = key.kind.replace('|', "\\|");
             let _ = writeln!(
                 text,
@@ -64,16 +64,31 @@ pub fn reference() -> String {
     text
 }
 
-fn is_unset(key: &Key) -> bool {
-    matches!(key.default.as_str(), "" | "\"\"")
+fn is_unset(header: &str, key: &Key) -> bool {
+    match key.default.as_str() {
+        "" | "\"\"" => true,
+        // What a section is about has no default.
+        "[]" => header.starts_with('['),
+        _ => false,
+    }
 }
 
 /// What stands in the example for a key without a default.
-fn sample(key: &str) -> &'static str {
+pub(super) fn sample(key: &str) -> &'static str {
     match key {
         "hostname" => "\"mail.example.org\"",
         "default_domain" => "\"example.org\"",
         "user" => "\"packetboat\"",
+        "postmaster" => "\"postmaster@example.org\"",
+        "hello" => "\"out.example.org\"",
+        "source_ipv4" => "\"192.0.2.25\"",
+        "source_ipv6" => "\"2001:db8::25\"",
+        "domains" => "[\"example.org\", \"*.example.org\"]",
+        "senders" => "[\"alice@example.org\", \"@example.net\"]",
+        "name" => "\"provider\"",
+        "host" => "\"smtp.provider.example\"",
+        "password_file" => "\"/etc/packetboat/provider.password\"",
+        "ca" => "\"/etc/packetboat/provider.pem\"",
         "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",
         "key" => "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"",
         "trust_anchor" => "\"/etc/packetboat/root.key\"",

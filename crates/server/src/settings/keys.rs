@@ -1,16 +1,17 @@
 //! Every key there is: name, kind, default, and what it is for. The example file and the manual are made from this.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use packetboat_imap::server::Extension;
-use packetboat_message::Domain;
+use packetboat_message::{Address, Domain};
 use packetboat_wire::sasl::Mechanism;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::outbound::{DomainPattern, Family, OutgoingTls, SenderPattern, SmarthostTls, Via};
 use super::problem::Report;
 use super::section::{Key, Section, path, read_value, section, within};
 use super::value::{
@@ -24,6 +25,10 @@ const fn seconds(seconds: u64) -> Duration {
 
 const fn minutes(minutes: u64) -> Duration {
     seconds(60 * minutes)
+}
+
+const fn hours(hours: u64) -> Duration {
+    minutes(60 * hours)
 }
 
 const fn mib(mib: u64) -> Size {
@@ -209,6 +214,38 @@ section! {
 }
 
 section! {
+    /// Mail that waits for other servers.
+    Queue ["queue"] {
+        /// How long a message is tried before it comes back to its sender. RFC 5321 asks for 4 to 5 days at least.
+        lifetime: Duration = hours(5 * 24), in seconds(1)..=hours(60 * 24);
+        /// After this time the sender is told, once, that the message is still on its way.
+        delay_notice: Duration = hours(4), in seconds(1)..=hours(60 * 24);
+        /// How long a message waits after each attempt; the last of these times repeats.
+        retry: Vec<Duration> = packetboat_mail::queue::Settings::default().retries;
+        /// How long a destination that cannot be reached is left alone; each time in a row twice as long...
+        rest: Duration = minutes(1), in seconds(1)..=LONG;
+        /// ...up to this.
+        rest_max: Duration = hours(1), in seconds(1)..=LONG;
+        /// Recipients that may wait at a time. When there are more, new mail for other servers is put off (452).
+        recipients: u32 = 2_000_000, in 1..=1_000_000_000;
+        /// Connections to other servers at a time.
+        connections: u32 = 100, in 1..=100_000;
+        /// Of these, connections for one destination...
+        connections_per_destination: u32 = 20, in 1..=100_000;
+        /// ...and so many at first, until it has shown that it can take more.
+        connections_at_first: u32 = 2, in 1..=100_000;
+        /// Recipients of one message that go to a destination together.
+        recipients_per_message: u32 = 100, in 1..=10_000;
+        /// A message of up to this size comes back whole with the notice of its failure, unless its sender says otherwise.
+        return_unasked: Size = Size(64 << 10), in Size(0)..=Size(4 << 30);
+        /// The same where its sender asks for it.
+        return_max: Size = mib(10), in Size(0)..=Size(4 << 30);
+        /// Who answers for notices. When not set, the postmaster of the default domain, or of `hostname`.
+        postmaster: Option<Address> = None;
+    }
+}
+
+section! {
     /// How sure it must be that mail to other servers reaches the right one. Where neither says anything, TLS is used if
     /// it is offered.
     OutboundTls ["outbound_tls"] {
@@ -218,6 +255,84 @@ section! {
         mta_sts: bool = true;
         /// A PEM file of certificate authorities to trust, in place of this system's.
         authorities: Option<PathBuf> = None;
+    }
+}
+
+section! {
+    /// Mail to other servers.
+    Relay ["relay"] {
+        /// Networks whose programs may send to everybody without a login, under any name.
+        trusted_networks: Vec<IpNet> = vec![];
+        /// The name said in EHLO. When not set, `hostname`. The source address should point back to it (PTR).
+        hello: Option<Domain> = None;
+        /// The IPv4 address to send from. When not set, the system chooses.
+        source_ipv4: Option<Ipv4Addr> = None;
+        /// The IPv6 address to send from. When not set, the system chooses.
+        source_ipv6: Option<Ipv6Addr> = None;
+        /// Which family is tried first: "ipv6" or "ipv4". The other one follows.
+        prefer: Family = Family::Ipv6;
+        /// "opportunistic" uses TLS where it is offered and sends in the clear where it is not, or where the handshake
+        /// fails; "required" sends nothing in the clear; "never" sends everything so.
+        tls: OutgoingTls = OutgoingTls::Opportunistic;
+        /// The port of other servers.
+        port: u16 = 25;
+        /// Send messages in chunks (BDAT) to servers that take them.
+        chunking: bool = true;
+        /// Connections to one host at a time, whatever the domains are.
+        connections_per_host: u32 = 20, in 1..=100_000;
+        /// Messages over one connection.
+        messages: u32 = 1000, in 1..=10_000_000;
+        /// How long a connection without work is kept for the next message.
+        idle: Duration = seconds(5), in seconds(0)..=seconds(600);
+        /// How long a host that does not answer is left alone.
+        unreachable: Duration = seconds(30), in seconds(0)..=LONG;
+        /// For the connection to one address.
+        connect_timeout: Duration = seconds(30), in seconds(1)..=LONG;
+        /// For the greeting. RFC 5321 asks for 5 minutes at least, as for the next one.
+        greeting_timeout: Duration = minutes(5), in seconds(1)..=LONG;
+        /// For the answer to a command.
+        command_timeout: Duration = minutes(5), in seconds(1)..=LONG;
+        /// For the answer to DATA. RFC 5321 asks for 2 minutes at least.
+        data_timeout: Duration = minutes(2), in seconds(1)..=LONG;
+        /// For the answer to a whole message. Who gives up too early delivers it twice; RFC 5321 asks for 10 minutes.
+        end_timeout: Duration = minutes(10), in seconds(1)..=LONG;
+    }
+}
+
+section! {
+    /// A way for mail that does not go to the mail hosts of its recipient's domain. The section may stand several times.
+    /// The sender decides first, then the recipient's domain.
+    Route ["[route]"] {
+        /// The recipients' domains it is for: "example.org", "*.example.org" for those below, "*" for all others.
+        domains: Vec<DomainPattern> = vec![];
+        /// The senders it is for, whoever gets it: "alice@example.org", or "@example.org" for all of a domain.
+        senders: Vec<SenderPattern> = vec![];
+        /// Where it leads: "mx", "mx:DOMAIN", "host:NAME:PORT", "smarthost:NAME", "lmtp:/PATH", "lmtp:NAME:PORT",
+        /// "peer:NAME", or "none" to refuse such mail.
+        via: Via = Via::default();
+    }
+}
+
+section! {
+    /// A server that takes mail for everybody, such as that of a provider. The section may stand several times; what goes
+    /// there is said by [[route]].
+    Smarthost ["[smarthost]"] {
+        /// What routes call it.
+        name: String = String::new();
+        /// Its name in DNS, for which its certificate has to be.
+        host: String = String::new();
+        /// Its port.
+        port: u16 = 587;
+        /// "starttls", "implicit" (TLS from the first byte, usually port 465), or "none".
+        tls: SmarthostTls = SmarthostTls::StartTls;
+        /// Authorities to trust, in a PEM file; when not set, those of the system.
+        ca: Option<PathBuf> = None;
+        /// The name to log in with. When not set, there is no login.
+        user: Option<String> = None;
+        /// The file with the password, in its first line. Read at start and reload.
+        password_file: Option<PathBuf> = None;
+        /// Let the password travel without TLS.
+        plaintext_login: bool = false;
     }
 }
 

@@ -7,6 +7,7 @@
 mod check;
 mod example;
 mod keys;
+mod outbound;
 mod problem;
 mod section;
 #[cfg(test)]
@@ -18,8 +19,10 @@ use std::path::{Path, PathBuf};
 
 pub use example::{example, reference};
 pub use keys::{
-    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Smtp, Store, Tls,
+    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Queue, Relay,
+    Route, Smarthost, Smtp, Store, Tls,
 };
+pub use outbound::{DomainPattern, Family, OutgoingTls, SenderPattern, SmarthostTls, Via};
 pub use problem::{Problem, SettingsError};
 pub use value::{
     Audience, ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, NotASize, Separator, Size,
@@ -49,6 +52,14 @@ pub struct Settings {
     pub dns: Dns,
     /// `[outbound_tls]`
     pub outbound_tls: OutboundTls,
+    /// `[queue]`
+    pub queue: Queue,
+    /// `[relay]`
+    pub relay: Relay,
+    /// `[[route]]`, each.
+    pub routes: Vec<Route>,
+    /// `[[smarthost]]`, each.
+    pub smarthosts: Vec<Smarthost>,
     /// `[accounts]`
     pub accounts: Accounts,
     /// `[auth]`

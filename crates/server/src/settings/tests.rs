@@ -149,6 +149,35 @@ const MISTAKES: &[(&str, &str)] = &[
         "2:15: certificate: this is a section; write [[certificate]] on a line of its own",
     ),
     (
+        "[[route]]\nvia = \"mx\"",
+        "3:1: route: it is for nobody; name `domains`, `senders` or both, as in domains = \"example.org\"",
+    ),
+    (
+        "[[route]]\ndomains = \"*\"\nvia = \"smarthost:x\"\n[[route]]\ndomains = \"a.test\"\nvia = \"none\"",
+        "4:7: route.via: no [[smarthost]] is called \"x\"; write a [[smarthost]] with name = \"x\"",
+    ),
+    (
+        "[[smarthost]]\nname = \"a\"\nhost = \"a.test\"\nuser = \"me\"",
+        "5:8: smarthost.user: there is no password for it; name the `password_file`",
+    ),
+    (
+        "[[smarthost]]\nname = \"a\"\nhost = \"a.test\"\nuser = \"me\"\npassword_file = \"p\"\ntls = \"none\"",
+        "7:7: smarthost.tls: the password would travel in the clear; use \"starttls\" or \"implicit\", or set plaintext_login = true",
+    ),
+    (
+        "[[smarthost]]\nname = \"a\"",
+        "3:1: smarthost.host: missing, or with blanks in it; write host = \"smtp.provider.example\"",
+    ),
+    (
+        "[[smarthost]]\nname = \"a\"\nhost = \"a.test\"\n[[smarthost]]\nname = \"a\"\nhost = \"b.test\"",
+        "6:8: smarthost.name: there are two called \"a\"; give each a name of its own",
+    ),
+    (
+        "[queue]\nretry = []",
+        "3:9: queue.retry: name one time at least, and none of \"0s\", as in retry = [\"1m\", \"15m\", \"1h\"]",
+    ),
+    ("[relay]\nport = 0", "3:8: relay.port: 0 is not a port, 1 to 65535"),
+    (
         "stop_grace = \"5 years\"",
         "2:14: stop_grace: \"5 years\" is not a time such as \"30s\", \"5m\", \"1h 30m\" or \"7d\"",
     ),
@@ -201,7 +230,7 @@ fn the_example_parses_whether_commented_out_or_not() {
     for line in text.lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         let key = bare.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
-        written.push_str(if key || bare == "[[certificate]]" { bare } else { "" });
+        written.push_str(if key || bare.starts_with("[[") { bare } else { "" });
         written.push('\n');
         if line.starts_with('[') {
             written.push_str(line);
@@ -211,7 +240,8 @@ fn the_example_parses_whether_commented_out_or_not() {
     let again = parse(&written).unwrap();
     assert_eq!(again.limits.message_size, settings.limits.message_size);
     assert_eq!(again.general.user.as_deref(), Some("packetboat"));
-    assert_eq!(again.certificates.len(), 1);
+    assert_eq!((again.certificates.len(), again.routes.len(), again.smarthosts.len()), (1, 1, 1));
+    assert_eq!(again.queue.retry, settings.queue.retry);
     assert_eq!(format!("{:?}", again.auth), format!("{:?}", settings.auth));
     assert_eq!(format!("{:?}", again.listen), format!("{:?}", settings.listen));
 }

@@ -31,7 +31,7 @@ pub(super) trait Value: Sized {
     fn write(&self) -> String;
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -441,6 +441,8 @@ macro_rules! choice {
         }
     };
 }
+
+pub(super) use choice;
 
 choice! {
     /// How exactly peers have to keep to the grammar.

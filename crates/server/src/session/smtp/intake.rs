@@ -59,7 +59,7 @@ impl Smtp {
             helo: self.hello.as_ref().map(|hello| hello.name.clone()),
             with,
             tls: session.tls().map(|tls| (tls.version, tls.cipher)),
-            may_relay: false,
+            may_relay: self.role == Role::Exchange && self.counter.trusted.hold(self.peer.ip()),
         }
     }
 
