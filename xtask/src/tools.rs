@@ -79,9 +79,9 @@ impl Need {
 /// Sees to it that every foreign client is there.
 pub(crate) fn clients() -> Result {
     meet(CLIENTS)?;
-    let smtp_source = smtp_source()?;
+    let (source, sink) = (postfix_tool("smtp-source")?, postfix_tool("smtp-sink")?);
     let imapclient = imapclient()?;
-    println!("clients: all there; {} and {}", smtp_source.display(), imapclient.display());
+    println!("clients: all there; {}, {} and {}", source.display(), sink.display(), imapclient.display());
     for (name, packages) in NEIGHBOURS {
         println!("neighbours: {}", debian::unpack(name, packages)?.display());
     }
@@ -105,16 +105,16 @@ pub(crate) fn meet(needs: &[Need]) -> Result {
     }
 }
 
-/// Postfix's load generator, without Postfix: the package would start a mail server, so it is only unpacked.
-fn smtp_source() -> Result<PathBuf> {
-    let place = target_dir().join("tools/bin/smtp-source");
-    if let Some(installed) = which("smtp-source") {
+/// One of Postfix's programs for tests, without Postfix: the package would start a mail server, so it is only unpacked.
+fn postfix_tool(name: &str) -> Result<PathBuf> {
+    let place = target_dir().join("tools/bin").join(name);
+    if let Some(installed) = which(name) {
         return Ok(installed);
     }
     if !place.exists() {
         let tree = debian::unpack("postfix", &["postfix"])?;
         let script = format!(
-            "#!/bin/sh\nexport LD_LIBRARY_PATH={0}/usr/lib/postfix:{0}/usr/lib/x86_64-linux-gnu:{0}/usr/lib/aarch64-linux-gnu\nexec {0}/usr/sbin/smtp-source \"$@\"\n",
+            "#!/bin/sh\nexport LD_LIBRARY_PATH={0}/usr/lib/postfix:{0}/usr/lib/x86_64-linux-gnu:{0}/usr/lib/aarch64-linux-gnu\nexec {0}/usr/sbin/{name} \"$@\"\n",
             tree.display()
         );
         fs::create_dir_all(place.with_file_name(""))?;

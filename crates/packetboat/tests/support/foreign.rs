@@ -9,21 +9,26 @@ const SECONDS: &str = "60";
 /// The same where it is given ten times the work.
 const LONG_SECONDS: &str = "1200";
 
-/// A foreign program that is there. A missing one fails the test and names its Debian package.
-pub fn foreign(program: &str) -> Foreign {
+/// Where a foreign program is. A missing one fails the test and names its Debian package.
+pub fn program_path(program: &str) -> PathBuf {
     let package = match program {
         "getmail" => "getmail6",
         "nc" => "netcat-openbsd",
-        "smtp-source" => "postfix",
+        "smtp-source" | "smtp-sink" => "postfix",
         "mbsync" => "isync",
         "offlineimap" => "offlineimap3",
         "imapclient-python" => "python3-venv",
         "script" => "bsdutils",
         other => other,
     };
-    let path = find(program).unwrap_or_else(|| {
+    find(program).unwrap_or_else(|| {
         panic!("{program} is missing: run `cargo xtask tools`, or as root `apt-get install {package}`")
-    });
+    })
+}
+
+/// A foreign program that is there. A missing one fails the test and names its Debian package.
+pub fn foreign(program: &str) -> Foreign {
+    let path = program_path(program);
     let mut command = Command::new("timeout");
     let seconds = if std::env::var_os("PACKETBOAT_LONG").is_some() { LONG_SECONDS } else { SECONDS };
     command.args(["--kill-after=5", seconds]).arg(path);

@@ -3,16 +3,20 @@
 // Each test file is a program of its own and uses only a part of this.
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
+mod boat;
 mod client;
 mod demo;
 mod dovecot;
 mod foreign;
 mod imap;
 mod letters;
+mod sink;
 
+pub use boat::Boat;
 pub use client::{Pop3, deliver, smtp_dialogue};
 pub use demo::Demo;
 pub use dovecot::Dovecot;
-pub use foreign::{Foreign, Said, Terminal, foreign};
+pub use foreign::{Foreign, Said, Terminal, foreign, program_path};
 pub use imap::{Answer, Imap, Value, values};
 pub use letters::{AWKWARD, Letter, letter};
+pub use sink::{Act, Moment, Received, Sink, USUAL};
