@@ -15,7 +15,8 @@ use packetboat_mail::{Accepted, Addressee, Identity, Limits, Origin, Outgoing, P
 use packetboat_message::dsn::{DeliveryStatus, RemoteReply, Status};
 use packetboat_message::trace::{Protocol, With};
 use packetboat_message::{Address, Domain};
-use packetboat_store::{AccountId, Store};
+use packetboat_store::{AccountId, Options, Store};
+use tempfile::TempDir;
 
 pub const SECOND: i64 = 1_000_000;
 pub const MINUTE: i64 = 60 * SECOND;
@@ -28,6 +29,8 @@ pub const LETTER: &str =
     "From: alice@example.org\r\nSubject: hello\r\nMessage-ID: <one@example.org>\r\n\r\nhow are you?\r\n";
 
 pub struct Town {
+    /// Goes with the town.
+    pub _dir: Option<TempDir>,
     pub office: PostOffice,
     pub store: Store,
     pub directory: Directory,
@@ -83,7 +86,11 @@ pub async fn town() -> Town {
 }
 
 pub async fn town_with(settings: Settings) -> Town {
-    town_in(Store::temporary().unwrap(), settings).await
+    // The disk is not what is on trial here: where memory can be had for it, it is taken.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let store =
+        Store::open(Options { disk_floor: 0, maintenance: false, ..Options::new(dir.path()) }).unwrap();
+    Town { _dir: Some(dir), ..town_in(store, settings).await }
 }
 
 pub async fn town_in(store: Store, settings: Settings) -> Town {
@@ -101,7 +108,7 @@ pub async fn town_in(store: Store, settings: Settings) -> Town {
     office.set_outgoing(Outgoing { routes: Routes::new(Way::Direct), queue: settings });
     let clock = Clock { now: Arc::new(AtomicI64::new(START)), random: Arc::new(AtomicU64::new(7)) };
     let queue = Queue::new(office.clone(), clock.world());
-    Town { office, store, directory, alice, bob, queue, clock }
+    Town { _dir: None, office, store, directory, alice, bob, queue, clock }
 }
 
 pub fn address(text: &str) -> Address {
