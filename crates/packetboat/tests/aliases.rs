@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use support::Demo;
+use support::{Demo, Pop3, foreign, smtp_dialogue};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packetboat");
 
@@ -207,4 +207,129 @@ fn aliases_are_managed_while_the_server_runs() {
     let dir = tempfile::tempdir().unwrap();
     let demo = Demo::start();
     manage(&Desk::of(&demo), dir.path());
+}
+
+/// Runs the commands of the recipe, and holds their output against it where it shows some.
+#[test]
+fn the_recipe_is_what_the_commands_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let desk = Desk { data: dir.path().join("data") };
+    desk.says("domain add example.org");
+    for login in ["anna", "ben"] {
+        desk.says(&format!("account add {login}@example.org --no-password"));
+    }
+    let document = include_str!("../../../docs/recipes/aliases.md");
+    let blocks = document.split("```console\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let mut run = 0;
+    for block in blocks {
+        for piece in block.split("# packetboat ").skip(1) {
+            let (command, shown) = piece.split_once('\n').unwrap();
+            if command.contains("/etc/") {
+                continue;
+            }
+            let said = desk.says(command);
+            assert!(shown.is_empty() || said == shown, "{command}:\n{said}instead of\n{shown}");
+            run += 1;
+        }
+    }
+    assert!(run > 12, "{run}");
+}
+
+/// What swaks has to say of a letter handed in on port 25, and its exit code.
+fn swaks(demo: &Demo, arguments: &str) -> (String, Option<i32>) {
+    let said = foreign("swaks")
+        .args(&format!(
+            "--server 127.0.0.1:{} --helo tests.example --from carol@elsewhere.test",
+            demo.port("smtp")
+        ))
+        .args(arguments)
+        .attempt();
+    (String::from_utf8_lossy(&said.out).into_owned() + &said.err, said.code)
+}
+
+/// How many letters somebody has, and the last one.
+fn letters(demo: &Demo, login: &str) -> (usize, String) {
+    let mut pop3 = Pop3::login(demo.at("pop3"), login);
+    let all = pop3.all();
+    pop3.quit();
+    let last = all.last().map(|letter| String::from_utf8_lossy(letter).into_owned());
+    (all.len(), last.unwrap_or_default())
+}
+
+#[test]
+fn letters_find_their_way_while_aliases_change() {
+    let demo = Demo::start();
+    let desk = Desk::of(&demo);
+    let (alice, bob) = ("alice@demo.test", "bob@demo.test");
+    let counts = || (letters(&demo, alice).0, letters(&demo, bob).0);
+
+    let (said, code) = swaks(&demo, "--to team@demo.test");
+    assert!(said.contains("<** 550 5.1.1"), "{said}");
+    assert_ne!(code, Some(0));
+    desk.says("alias add team@demo.test alice@demo.test bob@demo.test");
+    let (said, code) = swaks(&demo, "--to team@demo.test,alice+direct@demo.test");
+    assert_eq!((code, counts()), (Some(0), (1, 1)), "{said}");
+    let (_, letter) = letters(&demo, bob);
+    assert!(letter.contains("\r\nDelivered-To: bob@demo.test\r\n"), "{letter}");
+    assert!(letter.contains("for <team@demo.test>"), "{letter}");
+
+    swaks(&demo, "--to alice+shop@demo.test");
+    assert_eq!(counts(), (2, 1));
+    assert!(letters(&demo, alice).1.contains("\r\nDelivered-To: alice+shop@demo.test\r\n"));
+
+    desk.says("domain catch-all demo.test bob@demo.test");
+    swaks(&demo, "--to whoever@demo.test");
+    assert_eq!(counts(), (2, 2));
+    desk.says("domain catch-all demo.test --none");
+    assert_ne!(swaks(&demo, "--to whoever@demo.test").1, Some(0));
+
+    for to in ["postmaster", "postmaster@demo.test"] {
+        let (said, code) = swaks(&demo, &format!("--to {to}"));
+        assert_eq!(code, Some(0), "{said}");
+    }
+    assert_eq!(counts(), (4, 2));
+
+    desk.says("domain alias other.test demo.test");
+    swaks(&demo, "--to team+x@other.test");
+    assert_eq!(counts(), (5, 3));
+
+    desk.says("alias move old@demo.test bob@demo.test");
+    // Which swaks takes for a failure, as few others do.
+    let letter: [&[u8]; 6] = [
+        b"EHLO tests.example",
+        b"MAIL FROM:<carol@elsewhere.test>",
+        b"RCPT TO:<old@demo.test>",
+        b"DATA",
+        b"Subject: moved\r\n\r\nHello\r\n.",
+        b"QUIT",
+    ];
+    let replies = smtp_dialogue(demo.at("smtp"), &letter);
+    assert!(
+        replies[3].starts_with("251 2.1.5 User not local; will forward to <bob@demo.test>"),
+        "{replies:?}"
+    );
+    assert!(replies[5].starts_with("250 "), "{replies:?}");
+    assert_eq!(counts(), (5, 4));
+    desk.says("alias move old@demo.test bob@elsewhere.test --refuse");
+    let (said, _) = swaks(&demo, "--to old@demo.test");
+    assert!(said.contains("<** 551 5.1.6 User not local; please try <bob@elsewhere.test>"), "{said}");
+
+    // Whoever gets an address's mail may send under it.
+    for (login, code) in [("alice", Some(0)), ("bob", Some(0))] {
+        let port = demo.port("submission");
+        let said = foreign("swaks")
+            .args(&format!(
+                "--server 127.0.0.1:{port} --auth PLAIN --auth-user {login}@demo.test --auth-password demo"
+            ))
+            .args("--from team@demo.test --to bob@demo.test")
+            .attempt();
+        assert_eq!(said.code, code, "{login}: {}", said.err);
+    }
+    assert_eq!(counts(), (5, 6));
+
+    // A message that has been at the alias by which it would leave.
+    desk.says("alias add out@demo.test alice@demo.test dora@elsewhere.test");
+    let (said, code) = swaks(&demo, "--to out@demo.test --add-header Delivered-To:out@demo.test");
+    assert!(code != Some(0) && said.contains("<** 554 5.4.6"), "{said}");
+    assert!(demo.terminate().success());
 }

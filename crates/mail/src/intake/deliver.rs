@@ -75,7 +75,7 @@ impl Intake {
             if let Place::Here(inbox) = &recipient.place
                 && inbox.quota != Quota::default()
             {
-                let octets = self.octets + self.prefix(&recipient.address).len() as u64;
+                let octets = self.octets + self.prefix(&recipient.address, &recipient.address).len() as u64;
                 outcome = self.check_room(inbox, octets).await;
             }
             outcomes.push((recipient, outcome));
@@ -108,7 +108,13 @@ impl Intake {
                         bound = false;
                     }
                     if outcome.is_ok() {
-                        self.deliver(inbox, &recipient.address, bound, &card, &mut delivery);
+                        self.deliver(
+                            inbox,
+                            (&recipient.address, &recipient.address),
+                            bound,
+                            &card,
+                            &mut delivery,
+                        );
                         if recipient.asked.wants_success() {
                             let rcpt = Rcpt::new(recipient.address.clone(), recipient.asked.clone());
                             delivery.told.push(Told::new(rcpt, Kind::Delivered, None));
@@ -165,13 +171,20 @@ impl Intake {
             })
     }
 
-    /// Puts a copy into a mailbox here, unless it has one.
-    fn deliver(&self, inbox: &Inbox, to: &Address, bound: bool, card: &Draft, delivery: &mut Delivery) {
+    /// Puts a copy into a mailbox here, unless it has one: by the address it is delivered to, and the one that was named.
+    fn deliver(
+        &self,
+        inbox: &Inbox,
+        (to, named): (&Address, &Address),
+        bound: bool,
+        card: &Draft,
+        delivery: &mut Delivery,
+    ) {
         // A second name of the same account gets no second copy.
         if !delivery.served.insert(inbox.account) {
             return;
         }
-        let prefix = self.prefix(to);
+        let prefix = self.prefix(to, named);
         let room = if bound { self.octets + prefix.len() as u64 } else { 0 };
         delivery.batch.require.push(Require::Mailbox(inbox.mailbox));
         delivery.batch.require.extend(inbox.quota.precondition(inbox.account, room));
@@ -208,7 +221,7 @@ impl Intake {
             match place {
                 LegPlace::Here(inbox) => {
                     // Nobody hears of the quota of one among several, or of one behind another name.
-                    self.deliver(inbox, &leg.address, false, card, delivery);
+                    self.deliver(inbox, (&leg.address, &recipient.address), false, card, delivery);
                     if asked.wants_success() {
                         delivery.told.push(Told::new(behind(&leg.address), Kind::Delivered, None));
                     }

@@ -187,7 +187,7 @@ impl Intake {
         if let Place::Here(inbox) = &place {
             // What is announced does not count what we put before it.
             let declared = self.asked.declared;
-            let ours = if declared > 0 { self.prefix(&address).len() as u64 } else { 0 };
+            let ours = if declared > 0 { self.prefix(&address, &address).len() as u64 } else { 0 };
             self.check_room(inbox, declared + ours).await?;
         }
         let recipient = Recipient { address, asked, place };
@@ -314,10 +314,11 @@ impl Intake {
 
     /// What stands before the body in the copy of a recipient here: RFC 5321 section 4.4 wants Return-Path first and the
     /// newest Received above the older ones; RFC 6409 section 8 lets a submission server add Date and Message-ID.
-    fn prefix(&self, recipient: &Address) -> Bytes {
+    /// It tells both the address they are delivered by and the one that was named, behind which they stand.
+    fn prefix(&self, to: &Address, named: &Address) -> Bytes {
         let mut text = return_path(self.sender.as_ref());
-        let _ = write!(text, "Delivered-To: {recipient}\r\n");
-        self.trace(&mut text, Some(recipient));
+        let _ = write!(text, "Delivered-To: {to}\r\n");
+        self.trace(&mut text, Some(named));
         Bytes::from(text)
     }
 
