@@ -124,10 +124,12 @@ pub struct QueueCount {
     pub destinations: u64,
 }
 
-/// The queue. Leases end when they are given back, when their rows are changed or taken out, when they run out, and with the
-/// process. All times are microseconds since the epoch.
+/// The queue. Leases end when they are given back, when their rows are changed or taken out, with the process, and when rows
+/// are leased at a time at which they have run out. All times are microseconds since the epoch.
 impl Store {
-    /// Destinations where something is to be done by now, the earliest first.
+    /// Destinations where something is to be done by now, the earliest first; leases that will have run out by then do
+    /// not count, and go on. At the end of time, `i64::MAX`, those are all that have rows, held and leased ones as well.
+    /// At most 1,000.
     ///
     /// # Errors
     /// When the database fails.
@@ -156,7 +158,8 @@ impl Store {
         self.shared().queue_next()
     }
 
-    /// Leases rows of a destination that are due and neither held nor leased, whether it rests or not: one of each lane
+    /// Leases rows of a destination that are due and neither held nor leased, whether it rests or not. `now` is the time,
+    /// for every destination: leases that have run out by then end. One of each lane
     /// in turn, the oldest of a lane first, at most `per_lane` of each lane and `limit` (1,000 at most) in all. The next
     /// call goes on with the lane behind the last.
     ///

@@ -629,7 +629,9 @@ async fn follow(place: &impl Place, changes: Vec<Change>) {
             model.queue.ask(&store, &queued, ask).await;
             model.queue.compare_times(&store).await;
         }
-        model.queue.compare_awake(&store, 20).await;
+        for now in [20, 45, i64::MAX] {
+            model.queue.compare_awake(&store, now).await;
+        }
         match change.then {
             Then::Nothing => {}
             Then::Reopen => {

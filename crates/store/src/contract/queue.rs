@@ -157,10 +157,11 @@ async fn a_destination_wakes_when_its_first_row_is_due(place: &impl Place) {
     assert_eq!(store.queue_count().await.unwrap().destinations, 1);
     dequeue(&store, &[ids[1], ids[3]]).await;
     assert_eq!(
-        (awake(&store, NEVER).await, store.queue_next().await.unwrap()),
+        (awake(&store, NEVER - 1).await, store.queue_next().await.unwrap()),
         (vec![], None),
         "one is held"
     );
+    assert_eq!(awake(&store, NEVER).await, [("a".to_owned(), NEVER)]);
     requeue(&store, ids[0], to("a", 2)).await;
     assert_eq!(store.queue_next().await.unwrap(), Some(2));
 }
@@ -250,6 +251,11 @@ async fn a_row_has_one_owner(place: &impl Place) {
     store.commit(with(mine[0], one[0].fence), vec![]).await.unwrap();
     assert_eq!(ids(&store.queue_lease("a", 100, 9, 9, 200).await.unwrap()), [mine[0]]);
     assert_eq!(store.commit(with(mine[0], one[0].fence), vec![]).await, Err(TxError::Failed(0)));
+    // Who only looks ends nothing.
+    assert_eq!(store.queue_destinations(NEVER, 10).await.unwrap().len(), 2);
+    assert_eq!(store.queue_lease("a", 100, 9, 9, 200).await.unwrap(), []);
+    assert_eq!(awake(&store, 199).await.len(), 1);
+    assert_eq!(awake(&store, 200).await.len(), 2, "then they have run out");
     // Many who ask at the same time never get the same.
     let many = enqueue(&store, (0..200).map(|at| lane("c", at as u8 % 7, 1)).collect()).await;
     let tasks: Vec<_> = (0..8)
@@ -489,7 +495,8 @@ async fn what_is_queued_is_there_after_a_restart(place: &impl Place) {
     store.stop().await;
     let store = place.open();
     assert_eq!((all(&store).await, store.queue_count().await.unwrap()), before);
-    assert_eq!(awake(&store, NEVER).await, [("a".to_owned(), 10), ("b".to_owned(), 90)]);
+    let held = ("c".to_owned(), NEVER);
+    assert_eq!(awake(&store, NEVER).await, [("a".to_owned(), 10), ("b".to_owned(), 90), held]);
     // Leases have ended.
     let lease = Require::Lease { id: mine[0], fence: leased[0].fence };
     assert_eq!(store.commit(requiring(vec![lease], vec![]), vec![]).await, Err(TxError::Failed(0)));

@@ -120,6 +120,11 @@ impl Inner {
         self.live.contains_key(&id)
     }
 
+    /// Whether a row is leased for longer than that.
+    pub(super) fn is_leased_at(&self, id: u64, now: i64) -> bool {
+        self.live.get(&id).is_some_and(|live| live.until > now)
+    }
+
     /// Whether any row of a destination is leased.
     pub(super) fn is_at(&self, destination: &str) -> bool {
         self.at.contains_key(destination)

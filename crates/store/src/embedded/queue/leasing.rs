@@ -124,20 +124,20 @@ impl Shared {
         limit: usize,
     ) -> Result<Vec<QueueDestination>, ReadError> {
         let limit = limit.min(AT_A_TIME);
-        let mut inner = self.leases.lock();
-        inner.expire(now);
+        // Nothing ends here: who only looks may ask for any time.
+        let inner = self.leases.lock();
         let mut found: Vec<QueueDestination> = Vec::new();
         self.readers.with(|conn| {
             let mut select = conn.prepare_cached(
                 "SELECT name, rows, resting_until, due, wake_at FROM queue_destination
                  WHERE wake_at <= ?1 AND rows > 0 ORDER BY wake_at, name",
             )?;
-            let mut rows = select.query([now.min(i64::MAX - 1)])?;
+            let mut rows = select.query([now])?;
             while found.len() < limit
                 && let Some(row) = rows.next()?
             {
                 let mut destination = read::destination_row(row)?;
-                if free(conn, &inner, &mut destination)? <= now {
+                if free(conn, &inner, &mut destination, now)? <= now {
                     found.push(destination);
                 }
             }
@@ -160,7 +160,7 @@ impl Shared {
                 .query_row([name], read::destination_row)
                 .optional()?;
             if let Some(destination) = &mut found {
-                free(conn, &inner, destination)?;
+                free(conn, &inner, destination, i64::MIN)?;
             }
             Ok(found)
         })
@@ -192,7 +192,7 @@ impl Shared {
                 if destination.wake_at >= next {
                     break;
                 }
-                next = next.min(free(conn, &inner, &mut destination)?);
+                next = next.min(free(conn, &inner, &mut destination, i64::MIN)?);
             }
             Ok::<_, ReadError>(())
         })?;
@@ -200,17 +200,18 @@ impl Shared {
     }
 }
 
-/// Sets when a destination is to wake, leased rows left out, and tells it.
-fn free(conn: &Connection, inner: &Inner, destination: &mut QueueDestination) -> Sql<i64> {
+/// Sets when a destination is to wake, rows left out that are leased for longer than `now`, and tells it.
+fn free(conn: &Connection, inner: &Inner, destination: &mut QueueDestination, now: i64) -> Sql<i64> {
+    let leased = |id| inner.is_leased_at(id, now);
     if inner.is_at(&destination.name) && destination.wake_at != i64::MAX {
         let mut due = i64::MAX;
         let mut head = conn.prepare_cached(HEAD)?;
         let mut lane = 0i64;
         while let Some((found, at, id)) = head_row(&mut head, &destination.name, lane)? {
-            if !inner.is_leased(id) {
+            if !leased(id) {
                 due = due.min(at);
             } else if at < due
-                && let Some(at) = walk(conn, inner, &destination.name, found, (at, id), due, |_, _| false)?
+                && let Some(at) = walk(conn, leased, &destination.name, found, (at, id), due, |_, _| false)?
             {
                 due = due.min(at);
             }
@@ -237,7 +238,7 @@ fn head_row(
 /// `until` are not looked at. Tells when the last one is due that it came to.
 fn walk(
     conn: &Connection,
-    inner: &Inner,
+    leased: impl Fn(u64) -> bool,
     destination: &str,
     lane: u8,
     behind: (i64, u64),
@@ -252,7 +253,7 @@ fn walk(
     let mut last = None;
     while let Some(row) = rows.next()? {
         let at = (row.get(0)?, row.get::<_, i64>(1)? as u64);
-        if at <= behind || inner.is_leased(at.1) {
+        if at <= behind || leased(at.1) {
             continue;
         }
         last = Some(at.0);
@@ -272,6 +273,7 @@ fn first_of_each(
     limit: usize,
     turn: u8,
 ) -> Sql<Vec<Lane>> {
+    let leased = |id| inner.is_leased(id);
     let mut head = conn.prepare_cached(HEAD)?;
     let mut lanes = Vec::new();
     let turn = i64::from(turn);
@@ -289,8 +291,8 @@ fn first_of_each(
                 continue;
             }
             let mut found = Lane { lane, taken: Vec::new(), at: (due, id), empty: false };
-            if inner.is_leased(id) {
-                walk(conn, inner, destination, lane, (due, id), now, |due, id| {
+            if leased(id) {
+                walk(conn, leased, destination, lane, (due, id), now, |due, id| {
                     found.at = (due, id);
                     found.taken.push(id);
                     false
@@ -316,6 +318,7 @@ fn draw(
     limit: usize,
     lanes: &mut [Lane],
 ) -> Sql<()> {
+    let leased = |id| inner.is_leased(id);
     loop {
         let total: usize = lanes.iter().map(|lane| lane.taken.len()).sum();
         let open = lanes.iter().filter(|lane| !lane.empty && lane.taken.len() < per_lane).count();
@@ -326,7 +329,7 @@ fn draw(
         for lane in lanes.iter_mut().filter(|lane| !lane.empty && lane.taken.len() < per_lane) {
             let want = per_lane.min(lane.taken.len() + share);
             let Lane { taken, at, .. } = lane;
-            walk(conn, inner, destination, lane.lane, *at, now, |due, id| {
+            walk(conn, leased, destination, lane.lane, *at, now, |due, id| {
                 *at = (due, id);
                 taken.push(id);
                 taken.len() < want
