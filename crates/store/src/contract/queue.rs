@@ -306,7 +306,10 @@ async fn a_lease_ends_with_the_row_it_is_for(place: &impl Place) {
             },
         ],
     );
-    assert_eq!(store.commit(failing, vec![]).await, Err(TxError::Gone(1)));
+    // Also when others share its commit.
+    let other = || store.commit(tx(vec![put("k", b"v")]), vec![]);
+    let (_, _, failed, _) = tokio::join!(other(), other(), store.commit(failing, vec![]), other());
+    assert_eq!(failed, Err(TxError::Gone(1)));
     assert_eq!(store.queue_lease("a", 5, 9, 9, 100).await.unwrap(), []);
     // Of rivals in one group only one is served.
     let settle = || {
