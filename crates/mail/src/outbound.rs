@@ -1,6 +1,6 @@
 //! By which way mail leaves this server: the next hop for a recipient elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -110,6 +110,8 @@ pub struct Routes {
     domains: HashMap<String, Way>,
     under: HashMap<String, Way>,
     default: Way,
+    /// Domains whose mail everybody may hand in.
+    open: HashSet<String>,
 }
 
 impl Default for Routes {
@@ -122,7 +124,13 @@ impl Default for Routes {
 impl Routes {
     /// Everything goes this way.
     pub fn new(default: Way) -> Routes {
-        Routes { senders: HashMap::new(), domains: HashMap::new(), under: HashMap::new(), default }
+        Routes {
+            senders: HashMap::new(),
+            domains: HashMap::new(),
+            under: HashMap::new(),
+            default,
+            open: HashSet::new(),
+        }
     }
 
     /// Mail from this sender goes this way, whoever gets it.
@@ -143,6 +151,16 @@ impl Routes {
     /// Mail for all domains below this one goes this way.
     pub fn below(&mut self, domain: &Domain, way: Way) {
         self.under.insert(domain.to_string(), way);
+    }
+
+    /// Mail for this domain is taken from everybody, and sent on: this server stands in for another one.
+    pub fn stand_in_for(&mut self, domain: &Domain) {
+        self.open.insert(domain.to_string());
+    }
+
+    /// Whether mail for this domain is taken from everybody.
+    pub fn stands_in_for(&self, domain: &Domain) -> bool {
+        !self.open.is_empty() && self.open.contains(&domain.to_string())
     }
 
     /// Whether mail for this domain has a rule of its own, so that it is not left to senders and the default.
@@ -248,5 +266,8 @@ mod tests {
             assert_eq!(hop.as_deref(), expected, "{to}");
         }
         assert_eq!(Routes::default().next_hop(None, &domain("b.test")), None);
+        assert!(!routes.stands_in_for(&domain("a.example")));
+        routes.stand_in_for(&domain("A.example"));
+        assert!(routes.stands_in_for(&domain("a.example")) && !routes.stands_in_for(&domain("x.a.example")));
     }
 }

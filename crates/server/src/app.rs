@@ -15,6 +15,7 @@ use packetboat_store::{OpenError, Store};
 use crate::accounts;
 use crate::admin::{self, AdminSocket};
 use crate::log;
+use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 use crate::secure::AuthoritiesError;
 use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
@@ -95,22 +96,35 @@ impl App {
         let trusted = Arc::new(TrustedNetworks::default());
         trusted.set(&settings.relay.trusted_networks);
         let relay = Relay::new(settings, self.store.clone(), self.queue.clone(), metrics)?;
+        let peers = Peers::new(settings);
         let (office, networks, carrier) = (self.office.clone(), Arc::clone(&trusted), Arc::clone(&relay));
+        let fetching = peers.clone();
         server.on_reload(move |settings| {
             office.set_outgoing(settings.outgoing());
             networks.set(&settings.relay.trusted_networks);
+            fetching.set(settings);
             carrier.reload(settings);
         });
-        let counter =
-            Counter { office: self.office.clone(), authenticator: self.authenticator.clone(), trusted };
+        let counter = Counter {
+            office: self.office.clone(),
+            authenticator: self.authenticator.clone(),
+            trusted,
+            peers,
+            relay: Arc::clone(&relay),
+        };
         let roles = [
             ("smtp", Role::Exchange),
             ("submission", Role::Submission),
             ("submissions", Role::Submission),
+            ("odmr", Role::Submission),
             ("lmtp", Role::Lmtp),
         ];
         for (name, role) in roles {
-            let service = SmtpService::new(smtp_config(settings, role), counter.clone(), Arc::clone(metrics));
+            let mut config = smtp_config(settings, role);
+            config.etrn = role != Role::Lmtp && counter.peers.any_to_be_sent();
+            config.atrn = role == Role::Submission && counter.peers.any_by_login();
+            config.turn = role == Role::Exchange && counter.peers.any_by_place();
+            let service = SmtpService::new(config, counter.clone(), Arc::clone(metrics));
             server.add(name, Arc::new(service));
         }
         for name in ["pop3", "pop3s"] {

@@ -15,6 +15,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 mod outbox;
+pub mod peers;
 pub mod presence;
 pub mod privilege;
 pub mod relay;

@@ -59,6 +59,19 @@ pub enum Step<E> {
     Close,
 }
 
+impl<E> Step<E> {
+    /// The same step, with another event in it.
+    pub fn map<F>(self, event: impl FnOnce(E) -> F) -> Step<F> {
+        match self {
+            Step::Send(bytes) => Step::Send(bytes),
+            Step::StartTls => Step::StartTls,
+            Step::Event(said) => Step::Event(event(said)),
+            Step::Wait { until } => Step::Wait { until },
+            Step::Close => Step::Close,
+        }
+    }
+}
+
 /// What a session may know of the TLS connection it runs in.
 #[derive(Debug, Clone, Default)]
 pub struct TlsFacts {

@@ -204,7 +204,8 @@ impl Intake {
     /// The way to a recipient elsewhere, if this message may take it.
     async fn way_out(&self, to: &Addressee) -> Result<NextHop, Refusal> {
         let Addressee::Mailbox(address) = to else { return Err(Refusal::UnknownUser) };
-        if !self.origin.may_relay && !matches!(self.origin.role, Role::Submission(_)) {
+        let known = self.origin.may_relay || matches!(self.origin.role, Role::Submission(_));
+        if !known && !self.office.outgoing().routes.stands_in_for(address.domain()) {
             return Err(Refusal::RelayDenied(to.to_string()));
         }
         self.next_hop(address, self.sender.as_ref()).await?.ok_or_else(|| Refusal::NoRoute(to.to_string()))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How long the server may take until it is ready or gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The services that listen.
-const SERVICES: [&str; 5] = ["smtp", "submission", "lmtp", "pop3", "metrics"];
+const SERVICES: [&str; 6] = ["smtp", "submission", "lmtp", "pop3", "imap", "metrics"];
 
 /// A server for `boat.test` with alice and bob, whose password is `demo`. It ends with the test.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ mod plan;
 mod tls;
 mod trip;
 mod trusted;
+mod turned;
 mod verdict;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 pub use trusted::TrustedNetworks;
+pub(crate) use turned::{Turned, Waiting};
 
 pub use demand::{Demanded, Required, SameForAll, TlsDemand, TlsRules};
 

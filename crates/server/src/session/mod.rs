@@ -12,7 +12,8 @@ use std::sync::Arc;
 use packetboat_account::Authenticator;
 use packetboat_mail::PostOffice;
 
-use crate::relay::TrustedNetworks;
+use crate::peers::Peers;
+use crate::relay::{Relay, TrustedNetworks};
 
 pub use imap::ImapService;
 pub use pop3::Pop3Service;
@@ -27,6 +28,10 @@ pub struct Counter {
     pub authenticator: Authenticator,
     /// Who may send to everybody without a login.
     pub trusted: Arc<TrustedNetworks>,
+    /// Servers that fetch their mail.
+    pub peers: Peers,
+    /// Who carries mail to other servers.
+    pub relay: Arc<Relay>,
 }
 
 /// `N` random octets.

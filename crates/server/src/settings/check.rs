@@ -8,10 +8,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 use super::keys::{
-    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Queue, Relay,
-    Route, Smarthost, Smtp, Store, Tls,
+    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3, Queue,
+    Relay, Route, Smarthost, Smtp, Store, Tls,
 };
 use super::outbound;
+use super::peer;
 use super::problem::{Problem, Report};
 use super::section::{Known, Section, read_section};
 use super::value::ListenAddress;
@@ -20,7 +21,8 @@ use super::value::ListenAddress;
 const CERTIFICATE: &str = "certificate";
 const ROUTE: &str = "route";
 const SMARTHOST: &str = "smarthost";
-const REPEATED: [&str; 3] = [CERTIFICATE, ROUTE, SMARTHOST];
+const PEER: &str = "peer";
+const REPEATED: [&str; 4] = [CERTIFICATE, ROUTE, SMARTHOST, PEER];
 
 pub(super) fn known() -> Known {
     Known::default()
@@ -38,6 +40,7 @@ pub(super) fn known() -> Known {
         .with::<Relay>()
         .with::<Route>()
         .with::<Smarthost>()
+        .with::<Peer>()
         .with::<Accounts>()
         .with::<Auth>()
         .with::<Store>()
@@ -94,6 +97,7 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "queue" => settings.queue = read_section(table, &known, report),
                 "relay" => settings.relay = read_section(table, &known, report),
                 ROUTE => settings.routes.push(outbound::read_route(table, &known, report)),
+                PEER => settings.peers.push(peer::read(table, &known, report)),
                 SMARTHOST => {
                     let place = settings.smarthosts.len();
                     settings.smarthosts.push(outbound::read_smarthost(table, place, &known, report));
@@ -192,6 +196,7 @@ fn check(settings: &Settings, report: &mut Report<'_>) {
         }
     }
 
+    peer::check(settings, report);
     outbound::check(settings, report);
 
     if settings.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
@@ -239,11 +244,12 @@ fn check_hostname(name: &str, report: &mut Report<'_>) {
 
 impl Listen {
     /// The services that take connections from the network, with their addresses.
-    pub fn services(&self) -> [(&'static str, &Vec<ListenAddress>); 9] {
+    pub fn services(&self) -> [(&'static str, &Vec<ListenAddress>); 10] {
         [
             ("smtp", &self.smtp),
             ("submission", &self.submission),
             ("submissions", &self.submissions),
+            ("odmr", &self.odmr),
             ("lmtp", &self.lmtp),
             ("pop3", &self.pop3),
             ("pop3s", &self.pop3s),

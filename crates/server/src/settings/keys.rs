@@ -84,6 +84,9 @@ section! {
         submission: Vec<ListenAddress> = vec![ListenAddress::Port(587)];
         /// Mail from people's programs, under TLS from the first byte.
         submissions: Vec<ListenAddress> = vec![ListenAddress::Port(465)];
+        /// Mail that servers fetch which are not always there (ATRN; see [[peer]]), in the clear and by STARTTLS; its port is
+        /// 366. It is fetched where mail is submitted, too.
+        odmr: Vec<ListenAddress> = vec![];
         /// Mail from another mail server of this site (LMTP). Whoever reaches it may deliver without a login.
         lmtp: Vec<ListenAddress> = vec![];
         /// POP3, in the clear and by STLS.
@@ -333,6 +336,24 @@ section! {
         password_file: Option<PathBuf> = None;
         /// Let the password travel without TLS.
         plaintext_login: bool = false;
+    }
+}
+
+section! {
+    /// A server that is not always there, such as that of an office behind a line that is dialled: mail for its domains is
+    /// taken from everybody, and waits until it is fetched. The section may stand several times.
+    Peer ["[peer]"] {
+        /// What it is called; for routes, "peer:NAME".
+        name: String = String::new();
+        /// The domains whose mail it gets.
+        mail_for: Vec<Domain> = vec![];
+        /// The logins that may fetch its mail (ATRN).
+        logins: Vec<Address> = vec![];
+        /// Networks from which its mail may be fetched without a login (TURN; whoever has an address in them gets the
+        /// mail), or its sending be asked for (ETRN).
+        networks: Vec<IpNet> = vec![];
+        /// Where its mail is sent to when it asks for it (ETRN), "HOST:PORT". When not set, it can only be fetched.
+        send_to: Option<String> = None;
     }
 }
 

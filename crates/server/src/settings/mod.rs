@@ -8,6 +8,7 @@ mod check;
 mod example;
 mod keys;
 mod outbound;
+mod peer;
 mod problem;
 mod section;
 #[cfg(test)]
@@ -19,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 pub use example::{example, reference};
 pub use keys::{
-    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Pop3, Queue, Relay,
-    Route, Smarthost, Smtp, Store, Tls,
+    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3, Queue,
+    Relay, Route, Smarthost, Smtp, Store, Tls,
 };
 pub use outbound::{DomainPattern, Family, OutgoingTls, SenderPattern, SmarthostTls, Via};
 pub use problem::{Problem, SettingsError};
@@ -60,6 +61,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// `[[smarthost]]`, each.
     pub smarthosts: Vec<Smarthost>,
+    /// `[[peer]]`, each.
+    pub peers: Vec<Peer>,
     /// `[accounts]`
     pub accounts: Accounts,
     /// `[auth]`

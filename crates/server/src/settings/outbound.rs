@@ -261,6 +261,7 @@ impl Settings {
             default = route.via.0.clone();
         }
         let mut routes = Routes::new(default);
+        crate::peers::add_routes(&self.peers, &mut routes);
         for Route { domains, senders, via } in &self.routes {
             for domain in domains {
                 match domain {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod intake;
+mod turn;
 mod verify;
 
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use packetboat_account::{Identity, Service};
 use packetboat_smtp::command::Hello;
 use packetboat_smtp::reply;
-use packetboat_smtp::server::{Config, Event, Role, Server};
+use packetboat_smtp::server::{self, Config, Role, Server};
 use packetboat_wire::ReplyStyle;
 
 use super::login::Visitor;
@@ -22,7 +23,9 @@ use crate::drive::{Handler, Link, Stop, Summary, drive};
 use crate::limits;
 use crate::listen::{self, Peer};
 use crate::metrics::Metrics;
+use crate::relay::{Turned, Waiting};
 use intake::Message;
+use turn::{Conversation, Event};
 
 /// SMTP, submission or LMTP, as listeners know it.
 #[derive(Debug)]
@@ -54,8 +57,10 @@ impl listen::Service for SmtpService {
             visitor: Visitor::new(Service::Submission),
             proved: None,
             message: None,
+            waiting: None,
+            turned: None,
         };
-        Box::pin(drive(link, session, owner))
+        Box::pin(drive(link, Conversation::Server(session), owner))
     }
 
     fn refusal(&self, _: limits::Refusal) -> Bytes {
@@ -79,10 +84,16 @@ struct Smtp {
     /// Proved, but the session has not been told yet.
     proved: Option<Identity>,
     message: Option<Box<Message>>,
+    /// What the peer is about to fetch.
+    waiting: Option<Box<Waiting>>,
+    /// Who carries mail to the peer since it has become the server.
+    turned: Option<Box<Turned>>,
 }
 
-impl Handler<Server> for Smtp {
-    async fn handle(&mut self, session: &mut Server, event: Event) -> Result<(), Stop> {
+impl Smtp {
+    /// What the server's side asks and tells.
+    async fn serve(&mut self, session: &mut Server, event: server::Event) {
+        use server::Event;
         match event {
             Event::Hello(hello) => self.hello = Some(hello),
             Event::Sender(sender) => self.sender(session, sender),
@@ -105,23 +116,54 @@ impl Handler<Server> for Smtp {
             }
             Event::Verify(query) => self.verify(session, query).await,
             Event::Expand(query) => self.expand(session, query).await,
-            Event::Etrn(_) | Event::Turn(_) => session.refuse(reply::local_error()),
+            Event::Etrn(node) => self.etrn(session, node).await,
+            Event::Turn(how) => self.reverse(session, how).await,
+            // Seen to before.
             Event::Turned => {}
+        }
+    }
+}
+
+impl Handler<Conversation> for Smtp {
+    async fn handle(&mut self, conversation: &mut Conversation, event: Event) -> Result<(), Stop> {
+        match (&mut *conversation, event, &mut self.turned) {
+            (_, Event::Server(server::Event::Turned), _) => self.turn(conversation),
+            (Conversation::Server(session), Event::Server(event), _) => self.serve(session, event).await,
+            (Conversation::Client(session), Event::Client(event), Some(turned)) => {
+                return turned.handle(session, event).await;
+            }
+            _ => {}
         }
         Ok(())
     }
 
     async fn news(&mut self) {
-        self.visitor.revoked().await;
+        match &mut self.turned {
+            // It ends by itself soon enough, whatever becomes of the log-in.
+            Some(turned) => turned.news().await,
+            None => self.visitor.revoked().await,
+        }
     }
 
-    async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
-        self.visitor.log_revoked(&self.peer);
-        session.end(reply::access_revoked());
+    async fn tell(&mut self, conversation: &mut Conversation) -> Result<(), Stop> {
+        match (conversation, &mut self.turned) {
+            (Conversation::Client(session), Some(turned)) => return turned.tell(session).await,
+            (Conversation::Server(session), _) => {
+                self.visitor.log_revoked(&self.peer);
+                session.end(reply::access_revoked());
+            }
+            (Conversation::Client(_), None) => {}
+        }
         Ok(())
     }
 
     fn in_bulk(&self) -> bool {
         self.message.as_ref().is_some_and(|message| message.in_body)
+    }
+
+    fn ended(&mut self, summary: &Summary) {
+        if let Some(turned) = &mut self.turned {
+            turned.ended(summary);
+        }
     }
 }
