@@ -15,7 +15,9 @@ use packetboat_store::{
 use super::{Accepted, Inbox, Intake, LegPlace, Outcome, Place, Recipient, Several};
 use crate::outbound::NextHop;
 use crate::queue::notice::{self, Batch, Source, Told};
-use crate::queue::{Attempt, Envelope, Notify, Rcpt, Stage, lane_of, rest_of_fetched, schedule};
+use crate::queue::{
+    Attempt, Envelope, HERE, Notify, Rcpt, Stage, lane_of, rest_of_fetched, rest_of_here, schedule,
+};
 use crate::{LegTo, Refusal, Role};
 
 /// Recipients for whom a card is written with the message; for more of them, the card is made when it is asked for. A
@@ -41,6 +43,8 @@ struct Outbound {
     seen: HashSet<String>,
     /// Peers that fetch theirs.
     fetched: Vec<NextHop>,
+    /// Somebody here gets it later.
+    here: bool,
     rests: Vec<Op>,
 }
 
@@ -107,7 +111,10 @@ impl Intake {
                         *outcome = Ok(());
                         bound = false;
                     }
-                    if outcome.is_ok() {
+                    if outcome.is_ok() && self.comes_later() {
+                        let rcpt = Rcpt::new(recipient.address.clone(), recipient.asked.clone());
+                        self.keep_here(&mut delivery, inbox, rcpt);
+                    } else if outcome.is_ok() {
                         self.deliver(
                             inbox,
                             (&recipient.address, &recipient.address),
@@ -219,6 +226,9 @@ impl Intake {
         };
         for (leg, place) in legs.iter().zip(&several.places) {
             match place {
+                LegPlace::Here(inbox) if self.comes_later() => {
+                    self.keep_here(delivery, inbox, behind(&leg.address));
+                }
                 LegPlace::Here(inbox) => {
                     // Nobody hears of the quota of one among several, or of one behind another name.
                     self.deliver(inbox, (&leg.address, &recipient.address), false, card, delivery);
@@ -243,6 +253,22 @@ impl Intake {
         }
     }
 
+    /// Whether it is not to be delivered before a time that has not come yet (RFC 4865).
+    fn comes_later(&self) -> bool {
+        self.asked.hold_until.is_some_and(|until| until > self.began.timestamp().as_microsecond())
+    }
+
+    /// Keeps a copy for somebody here until its time has come.
+    fn keep_here(&self, delivery: &mut Delivery, inbox: &Inbox, rcpt: Rcpt) {
+        if delivery.served.insert(inbox.account) {
+            let outbound = delivery.outbound.get_or_insert_default();
+            if !std::mem::replace(&mut outbound.here, true) {
+                outbound.rests.push(rest_of_here());
+            }
+            self.put(outbound, CopyFor { sender: None, through: None }, HERE.to_owned(), rcpt);
+        }
+    }
+
     fn dead_end(&self, rcpt: Rcpt, why: &str, delivery: &mut Delivery) {
         if rcpt.asked.wants_failure() {
             let mut attempt = Attempt::new(self.began.timestamp().as_microsecond(), Stage::Here);
@@ -261,10 +287,14 @@ impl Intake {
             outbound.fetched.push(hop.clone());
             outbound.rests.push(rest);
         }
+        self.put(outbound, copy, hop.to_string(), rcpt);
+    }
+
+    fn put(&self, outbound: &mut Outbound, copy: CopyFor, destination: String, rcpt: Rcpt) {
         let envelope = self.envelope(copy.sender.as_ref());
         let (deadline, _) = schedule::deadline(&self.office.outgoing().queue, &envelope, &rcpt);
         let row = NewQueueRow {
-            destination: hop.to_string(),
+            destination,
             lane: self.lane(),
             due_at: schedule::since(&envelope),
             deadline,

@@ -17,8 +17,9 @@ const ASKED_MAX: usize = 20;
 
 impl Queue {
     /// Does what deadlines demand that have passed: tells senders of delays, once each, and gives up what has been tried
-    /// long enough. To be called now and then.
+    /// long enough. What was to come to people of this server not before now, comes. To be called now and then.
     pub async fn expire(&self) {
+        self.deliver_here().await;
         loop {
             let now = self.inner.world.moment();
             let until = schedule::after(now, LEASE);

@@ -11,6 +11,7 @@ mod envelope;
 mod errand;
 mod expire;
 mod fresh;
+mod here;
 pub(crate) mod notice;
 pub mod schedule;
 mod settings;
@@ -36,6 +37,7 @@ pub use envelope::{
 };
 pub use errand::Errand;
 pub(crate) use fresh::{Fresh, lane_of};
+pub(crate) use here::{HERE, rest_of_here};
 pub use settings::Settings;
 pub use slot::{Picked, Slot};
 

@@ -8,6 +8,7 @@ use packetboat_store::{Leased, MessageReader, NewQueueRow, Op, Require, Tx, TxEr
 
 use super::destinations::Consequence;
 use super::errand::{Held, as_new};
+use super::here::Arrival;
 use super::notice::{self, Batch, Source, Told};
 use super::schedule::{self, History};
 use super::{Attempt, Envelope, Errand, Queue, Rcpt, Slot, Verdict};
@@ -39,6 +40,8 @@ pub(super) enum Fate {
     Done(Option<Told>),
     /// It stays, changed.
     Stays(NewQueueRow, Option<Told>),
+    /// It leaves the queue for a mailbox of this server, and the sender hears of it, maybe.
+    Arrives(Box<Arrival>, Option<Told>),
     /// Nothing happens to it.
     Untouched,
 }
@@ -165,7 +168,9 @@ impl Queue {
 
     /// The message, if something of it comes back with a notice.
     async fn reader(&self, held: &Held, fates: &[Fate]) -> Option<MessageReader> {
-        let tells = |fate: &Fate| matches!(fate, Fate::Done(Some(_)) | Fate::Stays(_, Some(_)));
+        let tells = |fate: &Fate| {
+            matches!(fate, Fate::Done(Some(_)) | Fate::Stays(_, Some(_)) | Fate::Arrives(_, Some(_)))
+        };
         let first = held.rows().first().filter(|_| fates.iter().any(tells))?;
         self.inner.store().open_queued(&first.row).await.map_err(crate::office::unreadable).ok()
     }
@@ -196,7 +201,7 @@ impl Queue {
                     let later = schedule::after(self.inner.world.moment(), TELL_AGAIN);
                     let row = NewQueueRow { due_at: later, deadline: later, ..as_new(&leased.row) };
                     batch.require.push(Require::Queued(leased.row.id));
-                    about.push(place);
+                    about.push(Some(place));
                     batch.ops.push(Op::Requeue { id: leased.row.id, row });
                 }
                 Fate::Done(tell) => {
@@ -204,14 +209,23 @@ impl Queue {
                     if let Some(tell) = tell {
                         // Whoever was taken out meanwhile is told of by whoever did that.
                         batch.require.push(Require::Queued(leased.row.id));
-                        about.push(place);
+                        about.push(Some(place));
                         told.push(tell.clone());
                     }
                 }
                 Fate::Stays(row, tell) => {
                     batch.require.push(Require::Lease { id: leased.row.id, fence: leased.fence });
-                    about.push(place);
+                    about.push(Some(place));
                     batch.ops.push(Op::Requeue { id: leased.row.id, row: row.clone() });
+                    told.extend(tell.clone());
+                }
+                Fate::Arrives(arrival, tell) => {
+                    batch.require.push(Require::Lease { id: leased.row.id, fence: leased.fence });
+                    about.push(Some(place));
+                    batch.require.push(Require::Mailbox(arrival.add.mailbox));
+                    about.push(None);
+                    batch.ops.push(Op::AddMessage(arrival.add.clone()));
+                    done.push(leased.row.id);
                     told.extend(tell.clone());
                 }
                 Fate::Untouched => (),
@@ -231,10 +245,20 @@ impl Queue {
         let preconditions = batch.require.clone();
         let tx = Tx { id: None, require: batch.require, ops: batch.ops };
         match self.inner.store().commit(tx, batch.bodies).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                for (fate, gone) in fates.iter().zip(gone) {
+                    if let (Fate::Arrives(arrival, _), false) = (fate, *gone) {
+                        self.inner.office.shared.indexing.delivered(arrival.account);
+                    }
+                }
+                Ok(())
+            }
+            // The process ends; what is in the store when it starts again is the truth.
+            Err(TxError::Stopped(_)) => Ok(()),
             Err(TxError::Failed(which)) => {
                 // A row that somebody else changed meanwhile is theirs; a mailbox that went is looked up again.
-                if let Some(lost) = about.get(which).and_then(|place| gone.get_mut(*place)) {
+                let place = about.get(which).copied().flatten();
+                if let Some(lost) = place.and_then(|place| gone.get_mut(place)) {
                     *lost = true;
                 }
                 if let Some(Require::Mailbox(mailbox)) = preconditions.get(which) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use packetboat_store::{Leased, QueueId};
 
-use super::{Inner, LEASE, Queue, schedule};
+use super::{HERE, Inner, LEASE, Queue, schedule};
 use crate::office::unreadable;
 use crate::outbound::NextHop;
 
@@ -165,6 +165,9 @@ impl Queue {
     /// A connection to a destination, if it may have one more and has something for it.
     async fn open(&self, name: &str, now: i64) -> Option<Slot> {
         let settings = &self.outgoing().queue;
+        if name == HERE {
+            return None;
+        }
         let hop: NextHop = match name.parse() {
             Ok(hop) => hop,
             Err(error) => {

@@ -190,6 +190,34 @@ async fn what_is_to_be_held_until_a_time_waits_for_it() {
 }
 
 #[tokio::test]
+async fn people_here_wait_for_the_time_that_was_set_like_everybody_else() {
+    let town = town().await;
+    let asked = || Asked { hold_until: Some(START + DAY), ..Asked::default() };
+    let to = [("bob@example.org", notify(true, true, false)), ("carol@elsewhere.test", RcptAsked::default())];
+    let alice = Some("alice@example.org");
+    town.send_as(town.alice(), alice, asked(), &to, LETTER).await.unwrap();
+    town.send_as(origin(Role::Exchange), Some("zoe@far.test"), asked(), &to[..1], LETTER).await.unwrap();
+    town.clock.forward(DAY - 1);
+    town.queue.expire().await;
+    assert_eq!((town.inbox(town.bob).await.len(), town.queued().await), (0, 3));
+    assert!(town.slot().await.is_none());
+    town.clock.forward(1);
+    town.queue.expire().await;
+    let inbox = town.inbox(town.bob).await;
+    assert_eq!(inbox.len(), 2);
+    let expected =
+        "Return-Path: <alice@example.org>\r\nDelivered-To: bob@example.org\r\nReceived: from client.test";
+    assert!(inbox[0].starts_with(expected) && inbox[0].ends_with(LETTER), "{}", inbox[0]);
+    let told = town.inbox(town.alice).await;
+    assert_eq!(
+        (told.len(), status_of(&told[0]).recipients[0].action),
+        (1, packetboat_message::dsn::Kind::Delivered)
+    );
+    assert_eq!(town.carry(|_| town.delivered()).await, 2, "to carol, and zoe asked to hear of it too");
+    assert_eq!(town.queued().await, 0);
+}
+
+#[tokio::test]
 async fn ten_thousand_messages_of_one_sender_do_not_delay_anothers_one() {
     let settings = Settings { connections_max: 10, rows_max: 100_000, ..Settings::default() };
     let town = town_with(settings).await;
