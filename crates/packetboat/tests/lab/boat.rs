@@ -19,7 +19,12 @@ pub fn start(host: &mut Host, domain: &str, users: &[&str], more: &str) {
     host.run(boat, &["init", "--domain", domain, "--hostname", host.name(), "--data", "data"], "");
     let file = host.dir().join("packetboat.toml");
     let settings = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("{settings}\n{more}\n")).unwrap();
+    // A section stands once: what is said here of one comes in its place.
+    let mut text = settings;
+    for section in more.split_inclusive('\n').filter(|line| line.starts_with('[')) {
+        text = text.replace(&format!("\n{}", section.trim_end()), "\n#");
+    }
+    std::fs::write(&file, format!("{text}\n{more}\n")).unwrap();
     host.run(boat, &["domain", "add", domain], "");
     for user in users {
         let address = format!("{user}@{domain}");
