@@ -191,13 +191,12 @@ impl Queue {
     pub async fn act(&self, filter: &Filter, action: &Action) -> Result<Acted, ActError> {
         let mut acted = Acted::default();
         let mut walk = Walk::new(self, filter, QueueId(0));
-        let mut freed: HashSet<String> = HashSet::new();
         while let Some(rows) = walk.next().await? {
             let rows = self.leave_carried(rows, action, &mut acted);
             match action {
                 Action::Cancel { tell } => acted.rows += self.cancel(rows, *tell).await?,
                 Action::Hold | Action::Release | Action::Retry | Action::Reroute(_) => {
-                    acted.rows += self.change(rows, action, &mut freed).await?;
+                    acted.rows += self.change(rows, action).await?;
                 }
             }
         }
@@ -221,15 +220,10 @@ impl Queue {
         rows
     }
 
-    async fn change(
-        &self,
-        rows: Vec<Found>,
-        action: &Action,
-        freed: &mut HashSet<String>,
-    ) -> Result<u64, ActError> {
+    async fn change(&self, rows: Vec<Found>, action: &Action) -> Result<u64, ActError> {
         let now = self.inner.world.moment();
         let mut ops = Vec::with_capacity(rows.len());
-        let mut free = Vec::new();
+        let mut free: HashSet<String> = HashSet::new();
         for (row, _) in &rows {
             let mut new = as_new(row);
             match action {
@@ -241,8 +235,8 @@ impl Queue {
                 }
                 Action::Cancel { .. } => (),
             }
-            if matches!(action, Action::Retry) && freed.insert(row.destination.clone()) {
-                free.push(row.destination.clone());
+            if matches!(action, Action::Retry) && !free.contains(&row.destination) {
+                free.insert(row.destination.clone());
             }
             if new != as_new(row) {
                 ops.push(Op::Requeue { id: row.id, row: new });

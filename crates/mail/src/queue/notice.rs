@@ -83,6 +83,8 @@ pub(crate) async fn write(
         Source::Stored(reader) => header_of(reader).await?,
     };
     let full = match (source, envelope.asked.ret) {
+        // "the RET=FULL MUST be disregarded" (RFC 8689 section 5)
+        _ if envelope.asked.require_tls => false,
         (Source::Header(_), _) | (_, Some(Ret::Headers)) => false,
         (Source::Stored(reader), Some(Ret::Full)) => reader.len() <= settings.return_max,
         (Source::Stored(reader), None) => reader.len() <= settings.return_unasked,
@@ -118,7 +120,13 @@ pub(crate) async fn write(
         },
     };
     let body_kind = if report.is_eight_bit() { BodyKind::EightBit } else { BodyKind::SevenBit };
-    let asked = Asked { body: body_kind, smtputf8: report.needs_utf8(), ..Asked::default() };
+    let asked = Asked {
+        body: body_kind,
+        smtputf8: report.needs_utf8(),
+        // What a notice tells is protected as the message was (RFC 8689 section 5).
+        require_tls: envelope.asked.require_tls,
+        ..Asked::default()
+    };
     let mut body = office.shared.store.new_body(None);
     let mut scan = card::Builder::new();
     put(&mut body, &mut scan, report.before().into()).await?;

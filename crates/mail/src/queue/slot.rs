@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use packetboat_store::{Leased, QueueId};
+use packetboat_store::{Leased, Op, QueueId, Tx};
 
 use super::{HERE, Inner, LEASE, Queue, schedule};
 use crate::office::unreadable;
@@ -18,6 +18,8 @@ pub(super) const TURN_MAX: u32 = 100;
 /// How long to wait at most before looking again, and where something is due that cannot be begun yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN_SOON: Duration = Duration::from_secs(1);
+/// How long a destination is left alone whose name cannot be read.
+const UNREADABLE_REST: Duration = Duration::from_secs(3600);
 
 /// The right to one connection to one destination. Dropped, it is given back, as by [`Queue::finished`].
 #[derive(Debug)]
@@ -172,10 +174,12 @@ impl Queue {
             Ok(hop) => hop,
             Err(error) => {
                 tracing::error!(name, %error, "mail waits for a destination that cannot be read");
+                self.leave(name, schedule::after(now, UNREADABLE_REST)).await;
                 return None;
             }
         };
         if hop.is_fetched() {
+            self.leave(name, i64::MAX).await;
             return None;
         }
         {
@@ -198,6 +202,14 @@ impl Queue {
         };
         let worth_it = has_ready(self) || (!rests && self.refill(&slot).await);
         worth_it.then_some(slot)
+    }
+
+    /// Keeps a destination that cannot be called from coming up again and again.
+    async fn leave(&self, name: &str, until: i64) {
+        let ops = vec![Op::Rest { destination: name.to_owned(), until }];
+        if let Err(error) = self.inner.store().commit(Tx { id: None, require: vec![], ops }, vec![]).await {
+            unreadable(error);
+        }
     }
 
     /// Leases what is due for a destination. Whether there is anything.

@@ -198,6 +198,22 @@ async fn a_long_message_comes_back_as_its_header_unless_all_of_it_was_asked_for(
 }
 
 #[tokio::test]
+async fn a_notice_about_what_must_be_protected_is_protected_and_brings_back_no_more_than_the_header() {
+    let town = town().await;
+    let asked = Asked { require_tls: true, ret: Some(Ret::Full), ..Asked::default() };
+    let carol = [("carol@elsewhere.test", RcptAsked::default())];
+    town.send_as(origin(Role::Exchange), Some("zoe@far.test"), asked, &carol, LETTER).await.unwrap();
+    let (mut slot, errand) = town.errand().await.unwrap();
+    assert!(errand.envelope.asked.require_tls);
+    town.queue.settle(&mut slot, errand, vec![town.failed()]).await;
+    drop(slot);
+    let (_slot, notice) = town.errand().await.unwrap();
+    assert!(notice.envelope.notice && notice.envelope.asked.require_tls);
+    let text = notice.open().await.unwrap().read(0, 100_000).await.unwrap();
+    assert!(!String::from_utf8_lossy(&text).contains("how are you?"));
+}
+
+#[tokio::test]
 async fn on_a_full_disk_nothing_is_sent_twice_and_no_sender_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let open = |disk_floor| {
