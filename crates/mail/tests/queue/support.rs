@@ -29,8 +29,6 @@ pub const LETTER: &str =
     "From: alice@example.org\r\nSubject: hello\r\nMessage-ID: <one@example.org>\r\n\r\nhow are you?\r\n";
 
 pub struct Town {
-    /// Goes with the town.
-    pub _dir: Option<TempDir>,
     pub office: PostOffice,
     pub store: Store,
     pub directory: Directory,
@@ -38,6 +36,8 @@ pub struct Town {
     pub bob: AccountId,
     pub queue: Queue,
     pub clock: Clock,
+    /// Goes with the town, and after all that has files there.
+    pub _dir: Option<TempDir>,
 }
 
 #[derive(Clone)]
@@ -108,7 +108,7 @@ pub async fn town_in(store: Store, settings: Settings) -> Town {
     office.set_outgoing(Outgoing { routes: Routes::new(Way::Direct), queue: settings });
     let clock = Clock { now: Arc::new(AtomicI64::new(START)), random: Arc::new(AtomicU64::new(7)) };
     let queue = Queue::new(office.clone(), clock.world());
-    Town { _dir: None, office, store, directory, alice, bob, queue, clock }
+    Town { office, store, directory, alice, bob, queue, clock, _dir: None }
 }
 
 pub fn address(text: &str) -> Address {
