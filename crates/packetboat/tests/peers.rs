@@ -277,3 +277,23 @@ fn a_sender_is_told_of_success() {
         assert!(notice.contains(field), "no {field} in\n{notice}");
     }
 }
+
+#[test]
+fn mail_for_later_comes_later() {
+    let boat = Boat::start("");
+    let lines: [&[u8]; 8] = [
+        b"EHLO mycomputer",
+        b"AUTH PLAIN AGFsaWNlQGJvYXQudGVzdABkZW1v",
+        b"MAIL FROM:<alice@boat.test> HOLDFOR=99999999",
+        b"MAIL FROM:<alice@boat.test> HOLDFOR=3",
+        b"RCPT TO:<bob@boat.test>",
+        b"DATA",
+        b"Subject: later\r\n\r\n.",
+        b"QUIT",
+    ];
+    let said = smtp_dialogue(boat.at("submission"), &lines);
+    let codes: Vec<&str> = said.iter().map(|reply| &reply[..3]).collect();
+    assert_eq!(codes, ["220", "250", "235", "501", "250", "250", "354", "250", "221"], "{said:?}");
+    assert_eq!(mails(&boat, "bob@boat.test"), 0);
+    until("the time to come", || (mails(&boat, "bob@boat.test") == 1).then_some(()));
+}

@@ -164,7 +164,7 @@ section! {
         /// Who may write to the screens of users who are logged in (SEND, SOML, SAML).
         terminals: Audience = Audience::Users;
         /// How long a message may be handed in before it is to be sent (FUTURERELEASE). "0s" does not offer it.
-        hold: Duration = seconds(0), in seconds(0)..=seconds(366 * 24 * 60 * 60);
+        hold: Duration = seconds(30 * 24 * 60 * 60), in seconds(0)..=seconds(366 * 24 * 60 * 60);
     }
 }
 
