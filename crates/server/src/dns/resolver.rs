@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use hickory_resolver::caching_client::CachingClient;
@@ -16,6 +16,8 @@ use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
 use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, system_conf};
+
+use tokio::sync::OnceCell;
 
 use super::handle::{AskForAd, WithWildcards, relevant};
 use super::{Answer, Found, Lookup, LookupError, Mx, Security, Srv, Tlsa};
@@ -37,7 +39,8 @@ const CHECKED: usize = 16_384;
 /// Who finds out whether answers are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dnssec {
-    /// [`Dnssec::TrustAd`] where all name servers are on this machine, and [`Dnssec::Validate`] elsewhere.
+    /// [`Dnssec::TrustAd`] where all name servers are on this machine; elsewhere [`Dnssec::Validate`] if they pass
+    /// signatures on, and [`Dnssec::Off`] if not.
     #[default]
     Auto,
     /// This resolver checks the signatures.
@@ -80,15 +83,56 @@ impl ResolverOptions {
 
 /// Asks name servers.
 #[derive(Clone)]
-pub struct Resolver(Kind);
+pub struct Resolver(Who);
 
 type Handle = RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>;
 
+/// Who is asked.
 #[derive(Clone)]
-enum Kind {
+enum Who {
+    One(Asker),
+    Decides(Arc<Decides>),
+}
+
+/// A way to ask.
+#[derive(Clone)]
+enum Asker {
     Validates(CachingClient<WithWildcards<DnssecDnsHandle<Handle>>>),
     TrustsAd(CachingClient<AskForAd<Handle>>),
     Believes(CachingClient<Handle>),
+}
+
+/// Finds out, at the first question, whether the name servers pass signatures on. Home routers and some offices' servers
+/// do not: behind them nothing could ever be validated, and no mail would leave.
+struct Decides {
+    validates: Asker,
+    believes: Asker,
+    signed: OnceCell<bool>,
+    warned: Once,
+}
+
+impl Decides {
+    async fn choose(&self) -> Result<&Asker, LookupError> {
+        let look = || async {
+            match self.validates.ask_once(&Name::root(), RecordType::DNSKEY).await {
+                Ok(keys) => Ok(keys.security == Security::Secure),
+                Err(LookupError::Bogus(_) | LookupError::Failed(_)) => Ok(false),
+                // Nobody answered, so nothing is known.
+                Err(unreachable) => Err(unreachable),
+            }
+        };
+        let signed = *self.signed.get_or_try_init(look).await?;
+        if signed {
+            return Ok(&self.validates);
+        }
+        self.warned.call_once(|| {
+            tracing::warn!(
+                "the name servers do not pass DNSSEC signatures on: answers are believed, and DANE is not possible; use a \
+                 resolver that does (Unbound on this machine is best), or set dns.dnssec = \"off\""
+            );
+        });
+        Ok(&self.believes)
+    }
 }
 
 impl std::fmt::Debug for Resolver {
@@ -108,35 +152,18 @@ impl Resolver {
             servers => ResolverConfig::from_name_servers(servers.iter().copied().map(name_server).collect()),
         };
         let dnssec = match options.dnssec {
-            Dnssec::Auto if config.name_servers().iter().all(|it| it.ip.is_loopback()) => Dnssec::TrustAd,
-            Dnssec::Auto => Dnssec::Validate,
+            Dnssec::Auto if !config.name_servers().iter().all(|it| it.ip.is_loopback()) => {
+                let (validates, believes) = (
+                    Asker::new(&config, Dnssec::Validate, options)?,
+                    Asker::new(&config, Dnssec::Off, options)?,
+                );
+                let decides = Decides { validates, believes, signed: OnceCell::new(), warned: Once::new() };
+                return Ok(Resolver(Who::Decides(Arc::new(decides))));
+            }
+            Dnssec::Auto => Dnssec::TrustAd,
             chosen => chosen,
         };
-        let anchors = match &options.trust_anchor {
-            Some(file) if dnssec == Dnssec::Validate => TrustAnchors::from_file(file).map_err(|error| {
-                LookupError::Failed(format!("the trust anchor {}: {error}", file.display()))
-            })?,
-            _ => TrustAnchors::default(),
-        };
-        let mut set = ResolverOpts::default();
-        set.timeout = PACKET;
-        set.num_concurrent_reqs = AT_ONCE;
-        // Large answers (keys, signatures) go by UDP as far as that is safe, and by TCP beyond.
-        set.edns0 = true;
-        let tls = TlsConfig::new().map_err(|error| unreachable(&error))?;
-        let context = Arc::new(PoolContext::new(set, tls));
-        let servers = config.name_servers().to_vec();
-        let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
-        let handle = RetryDnsHandle::new(pool, options.again);
-        Ok(Resolver(match dnssec {
-            Dnssec::Auto | Dnssec::Validate => {
-                let checking = DnssecDnsHandle::with_trust_anchor(handle, Arc::new(anchors));
-                let checking = checking.validation_cache_size(CHECKED);
-                Kind::Validates(CachingClient::new(REMEMBERED, WithWildcards(checking), true))
-            }
-            Dnssec::TrustAd => Kind::TrustsAd(CachingClient::new(REMEMBERED, AskForAd(handle), true)),
-            Dnssec::Off => Kind::Believes(CachingClient::new(REMEMBERED, handle, true)),
-        }))
+        Ok(Resolver(Who::One(Asker::new(&config, dnssec, options)?)))
     }
 
     /// Asks the name servers of the system's settings (/etc/resolv.conf), and believes them.
@@ -156,8 +183,47 @@ impl Resolver {
         Resolver::new(&ResolverOptions { servers, dnssec: Dnssec::Off, ..ResolverOptions::default() })
     }
 
-    /// Asks, and follows aliases.
     async fn ask(&self, name: &Name, kind: RecordType) -> Found<Vec<Record>> {
+        match &self.0 {
+            Who::One(asker) => asker.follow(name, kind).await,
+            Who::Decides(decides) => decides.choose().await?.follow(name, kind).await,
+        }
+    }
+}
+
+impl Asker {
+    fn new(config: &ResolverConfig, dnssec: Dnssec, options: &ResolverOptions) -> Result<Asker, LookupError> {
+        let anchors = match &options.trust_anchor {
+            Some(file) if dnssec == Dnssec::Validate => TrustAnchors::from_file(file).map_err(|error| {
+                LookupError::Failed(format!("the trust anchor {}: {error}", file.display()))
+            })?,
+            _ => TrustAnchors::default(),
+        };
+        let mut set = ResolverOpts::default();
+        set.timeout = PACKET;
+        set.num_concurrent_reqs = AT_ONCE;
+        // Large answers (keys, signatures) go by UDP as far as that is safe, and by TCP beyond.
+        set.edns0 = true;
+        let tls = TlsConfig::new().map_err(|error| unreachable(&error))?;
+        let context = Arc::new(PoolContext::new(set, tls));
+        let servers = config.name_servers().to_vec();
+        let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
+        let handle = RetryDnsHandle::new(pool, options.again);
+        Ok(match dnssec {
+            Dnssec::Validate => {
+                let checking = DnssecDnsHandle::with_trust_anchor(handle, Arc::new(anchors));
+                let checking = checking.validation_cache_size(CHECKED);
+                Asker::Validates(CachingClient::new(REMEMBERED, WithWildcards(checking), true))
+            }
+            Dnssec::Auto | Dnssec::TrustAd => {
+                Asker::TrustsAd(CachingClient::new(REMEMBERED, AskForAd(handle), true))
+            }
+            Dnssec::Off => Asker::Believes(CachingClient::new(REMEMBERED, handle, true)),
+        })
+    }
+
+    /// Asks, and follows aliases.
+    async fn follow(&self, name: &Name, kind: RecordType) -> Found<Vec<Record>> {
         let mut name = name.clone();
         let (mut alias, mut security) = (None, Security::Secure);
         let mut steps = 0;
@@ -195,13 +261,13 @@ impl Resolver {
         options.use_edns = true;
         options.recursion_desired = true;
         let asking = async {
-            match &self.0 {
-                Kind::Validates(client) => {
+            match self {
+                Asker::Validates(client) => {
                     options.edns_set_dnssec_ok = true;
                     client.lookup(question, options).await
                 }
-                Kind::TrustsAd(client) => client.lookup(question, options).await,
-                Kind::Believes(client) => client.lookup(question, options).await,
+                Asker::TrustsAd(client) => client.lookup(question, options).await,
+                Asker::Believes(client) => client.lookup(question, options).await,
             }
         };
         let Ok(reply) = tokio::time::timeout(QUESTION, asking).await else {
@@ -218,10 +284,10 @@ impl Resolver {
     fn answer(&self, name: &Name, kind: RecordType, reply: &Reply) -> Found<Vec<Record>> {
         let (records, alias) = relevant(name, kind, reply.message());
         let alias = alias.as_ref().map(plain);
-        let secure = match &self.0 {
-            Kind::Validates(_) => all_secure(records.iter().copied())?,
-            Kind::TrustsAd(_) => reply.message().metadata.authentic_data,
-            Kind::Believes(_) => false,
+        let secure = match self {
+            Asker::Validates(_) => all_secure(records.iter().copied())?,
+            Asker::TrustsAd(_) => reply.message().metadata.authentic_data,
+            Asker::Believes(_) => false,
         };
         Ok(answer(kind, &records, alias, secure))
     }
@@ -231,7 +297,7 @@ impl Resolver {
         match error {
             DnsError::NoRecordsFound(none) => match none.response_code {
                 ResponseCode::NoError | ResponseCode::NXDomain => {
-                    let validates = matches!(&self.0, Kind::Validates(_));
+                    let validates = matches!(self, Asker::Validates(_));
                     let proofs = none.authorities.as_deref().unwrap_or_default();
                     let secure = validates && !proofs.is_empty() && all_secure(proofs.iter().filter(counts))?;
                     Ok(answer(kind, &[], None, secure))

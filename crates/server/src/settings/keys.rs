@@ -208,8 +208,8 @@ section! {
         servers: Vec<SocketAddr> = vec![];
         /// "validate" checks signatures here, from the root on. "trust-ad" believes the name server that it has done so,
         /// which is good only where nobody can come between. "auto" is "trust-ad" if all name servers are on this machine
-        /// (Unbound, or another that validates, is best there), and "validate" if not. "off" believes all, and then no
-        /// server can be verified by DANE. Answers with wrong signatures are not used, and the mail waits.
+        /// (Unbound, or another that validates, is best there), and "validate" if not, as long as they pass signatures on:
+        /// behind a router that does not, it is "off". "off" believes all, and then no server can be verified by DANE. Answers with wrong signatures are not used, and the mail waits.
         dnssec: DnssecMode = DnssecMode::Auto;
         /// A file with the DNSKEY records where trust begins, in place of the keys of the Internet's root.
         trust_anchor: Option<PathBuf> = None;
