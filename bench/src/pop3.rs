@@ -40,24 +40,28 @@ impl Maildrop {
     /// The unique-id listing; its number of lines.
     pub(crate) fn unique_ids(&mut self) -> Result<usize> {
         self.command("UIDL")?;
+        self.buffer.clear();
         self.conn.dotted(&mut self.buffer)?;
         Ok(self.buffer.iter().filter(|&&b| b == b'\n').count())
     }
 
-    /// Messages by their numbers, which begin at 1, each handed to `look`; `ahead` of them are asked for at a time.
+    /// Messages by their numbers, which begin at 1; `ahead` of them are asked for at a time. Each is appended to `out`, and
+    /// `look` is handed where it begins.
     pub(crate) fn retrieve(
         &mut self,
         numbers: &[usize],
         ahead: usize,
-        mut look: impl FnMut(&[u8]) -> Result,
+        out: &mut Vec<u8>,
+        mut look: impl FnMut(&mut Vec<u8>, usize) -> Result,
     ) -> Result {
         for some in numbers.chunks(ahead) {
             let commands: String = some.iter().map(|n| format!("RETR {n}\r\n")).collect();
             self.conn.send(commands.as_bytes())?;
             for _ in some {
                 self.conn.ok("RETR")?;
-                self.conn.dotted(&mut self.buffer)?;
-                look(&self.buffer)?;
+                let begin = out.len();
+                self.conn.dotted(out)?;
+                look(out, begin)?;
             }
         }
         Ok(())

@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use memchr::memmem;
+
 use crate::Result;
 
 /// How long a server may take for one reply.
@@ -53,7 +55,9 @@ impl Conn {
     }
 
     fn fill(&mut self) -> Result {
-        if self.start > 0 {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.end == self.buffer.len() && self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
@@ -74,21 +78,23 @@ impl Conn {
         self.with_line(|line| String::from_utf8_lossy(line).into_owned())
     }
 
-    /// The lines up to the one that is a dot alone, unstuffed, with their ends, into `out`.
+    /// The text up to the line that is a dot alone, unstuffed, behind what `out` holds.
     pub(crate) fn dotted(&mut self, out: &mut Vec<u8>) -> Result {
-        out.clear();
+        let mut looked = 0;
         loop {
-            let last = self.with_line(|line| {
-                if line == b"." {
-                    return true;
-                }
-                out.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
-                out.extend_from_slice(b"\r\n");
-                false
-            })?;
-            if last {
+            let unread = &self.buffer[self.start..self.end];
+            if unread.starts_with(b".\r\n") {
+                self.start += 3;
                 return Ok(());
             }
+            if let Some(at) = memmem::find(&unread[looked..], b"\r\n.\r\n") {
+                let text = &unread[..looked + at + 2];
+                unstuff(text, out);
+                self.start += text.len() + 3;
+                return Ok(());
+            }
+            looked = unread.len().saturating_sub(4);
+            self.fill()?;
         }
     }
 
@@ -110,5 +116,47 @@ impl Conn {
     pub(crate) fn ok(&mut self, to: &str) -> Result<String> {
         let line = self.line()?;
         if line.starts_with("+OK") { Ok(line) } else { Err(format!("{to}: {line}").into()) }
+    }
+}
+
+/// Appends text without the dots that were put before dots at the beginning of lines.
+fn unstuff(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text.strip_prefix(b".").unwrap_or(text);
+    while let Some(at) = memmem::find(rest, b"\n.") {
+        out.extend_from_slice(&rest[..=at]);
+        rest = &rest[at + 2..];
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn texts_come_out_unstuffed_however_they_are_cut() {
+        let sent = b"+OK\r\n..a\r\n.\r\n.\r\n+OK\r\nx\r\n..\r\n...\r\n\r\n.\r\n";
+        for piece in 1..sent.len() {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut conn = Conn::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            server.set_nodelay(true).unwrap();
+            let (mut texts, mut out) = (Vec::new(), Vec::new());
+            std::thread::scope(|scope| {
+                scope.spawn(move || sent.chunks(piece).for_each(|piece| server.write_all(piece).unwrap()));
+                for _ in 0..3 {
+                    if texts.len() != 1 {
+                        conn.ok("RETR").unwrap();
+                    }
+                    out.clear();
+                    conn.dotted(&mut out).unwrap();
+                    texts.push(out.clone());
+                }
+            });
+            assert_eq!(texts, [b".a\r\n".as_slice(), b"", b"x\r\n.\r\n..\r\n\r\n"], "in pieces of {piece}");
+        }
     }
 }
