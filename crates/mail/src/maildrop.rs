@@ -13,7 +13,7 @@ use bytes::Bytes;
 use packetboat_message::surrogate::Surrogate;
 use packetboat_message::trace::came_with_utf8;
 use packetboat_store::{
-    AccountId, MailboxId, MessageReader, MessageRow, Op, Store, Tx, TxError, Uid, UidValidity,
+    AccountId, Located, MailboxId, MessageReader, Op, Store, Tx, TxError, Uid, UidValidity,
 };
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -25,6 +25,14 @@ const PIECE: usize = 64 * 1024;
 
 /// Rows read at a time.
 const PAGE: usize = 256;
+
+/// Messages looked up at a time for a client that reads one after the other...
+const IN_ORDER: usize = 32;
+/// ...and for one that does not, or not yet.
+const SCATTERED: usize = 2;
+
+/// The next message is read while the client digests this one, if it is not larger.
+const AHEAD_MAX: usize = 16 * 1024;
 
 /// Accounts whose last opening is remembered, for the least time between two; beyond it the memory starts anew.
 const OPENINGS_MAX: usize = 65_536;
@@ -95,9 +103,20 @@ pub struct Maildrop {
     mailbox: MailboxId,
     uid_validity: UidValidity,
     messages: Vec<Listed>,
-    /// The rows around the message asked for last: clients ask in order.
-    page: Vec<MessageRow>,
+    /// Where messages from the one asked for last on lie: clients ask in order.
+    page: Vec<Located>,
+    /// The message behind the one asked for last.
+    next: usize,
+    /// What was read of it ahead.
+    ahead: Option<Ahead>,
     _lock: Lock,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    uid: Uid,
+    message: MessageReader,
+    octets: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +155,16 @@ impl PostOffice {
             }
         }
         let (mailbox, uid_validity) = (inbox.id, inbox.uid_validity);
-        Ok(Maildrop { store, mailbox, uid_validity, messages, page: Vec::new(), _lock: lock })
+        Ok(Maildrop {
+            store,
+            mailbox,
+            uid_validity,
+            messages,
+            page: Vec::new(),
+            next: 0,
+            ahead: None,
+            _lock: lock,
+        })
     }
 }
 
@@ -169,14 +197,40 @@ impl Maildrop {
     /// programs have guessed at those for longer than there is SMTPUTF8.
     pub async fn open(&mut self, index: usize, utf8: bool) -> Result<Option<Reading>, MaildropError> {
         let Some(Listed { uid, .. }) = self.messages.get(index).copied() else { return Ok(None) };
-        if self.page.binary_search_by_key(&uid, |row| row.uid).is_err() {
-            let before = Uid(uid.0.saturating_sub(1));
-            self.page = self.store.messages(self.mailbox, Some(before), PAGE).await.map_err(unavailable)?;
+        let in_order = self.next == index && index > 0;
+        self.next = index + 1;
+        if let Some(Ahead { message, octets, .. }) = self.ahead.take().filter(|ahead| ahead.uid == uid) {
+            return Ok(Some(Reading { message, octets, offset: 0, ascii_only: !utf8, surrogate: None }));
         }
-        let Ok(place) = self.page.binary_search_by_key(&uid, |row| row.uid) else { return Ok(None) };
-        let Some(row) = self.page.get(place) else { return Ok(None) };
-        let message = self.store.open_message(row).await.map_err(unavailable)?;
-        Ok(Some(Reading { message, offset: 0, ascii_only: !utf8, surrogate: None }))
+        if self.located(uid).is_none() {
+            let count = if in_order { IN_ORDER } else { SCATTERED };
+            let before = Uid(uid.0.saturating_sub(1));
+            let rows = self.store.messages(self.mailbox, Some(before), count).await.map_err(unavailable)?;
+            self.page = self.store.locate_messages(&rows).map_err(unavailable)?;
+        }
+        let Some(located) = self.located(uid) else { return Ok(None) };
+        let message = self.store.open_located(located).map_err(unavailable)?;
+        Ok(Some(Reading { message, octets: None, offset: 0, ascii_only: !utf8, surrogate: None }))
+    }
+
+    fn located(&self, uid: Uid) -> Option<&Located> {
+        let place = self.page.binary_search_by_key(&uid, |located| located.row().uid).ok()?;
+        self.page.get(place)
+    }
+
+    /// Reads what the client will probably ask for next, if that needs no waiting: the message behind the one asked for
+    /// last. Does nothing where nothing was asked for yet, or that message is not looked up yet.
+    pub fn read_ahead(&mut self) {
+        let Some(Listed { uid, .. }) = self.messages.get(self.next).copied() else { return };
+        if self.next == 0 || self.ahead.as_ref().is_some_and(|ahead| ahead.uid == uid) {
+            return;
+        }
+        let opened = self.located(uid).map(|located| self.store.open_located(located));
+        // What cannot be opened is told to who asks for it.
+        self.ahead = opened.and_then(Result::ok).map(|message| {
+            let octets = message.read_ahead(AHEAD_MAX);
+            Ahead { uid, message, octets }
+        });
     }
 
     /// Removes messages, all or none, durably: the UPDATE state of RFC 1939 section 6.
@@ -199,16 +253,26 @@ impl Maildrop {
 #[derive(Debug)]
 pub struct Reading {
     message: MessageReader,
+    /// All of it, if it was read ahead.
+    octets: Option<Bytes>,
     offset: u64,
     ascii_only: bool,
     surrogate: Option<Box<Surrogate>>,
 }
 
 impl Reading {
+    /// Whether there is no piece any more.
+    pub fn is_done(&self) -> bool {
+        self.offset >= self.message.len() && self.surrogate.is_none()
+    }
+
     /// The next piece; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, MaildropError> {
         while self.offset < self.message.len() {
-            let piece = self.message.read(self.offset, PIECE).await.map_err(unavailable)?;
+            let piece = match self.octets.take() {
+                Some(octets) => octets,
+                None => self.message.read(self.offset, PIECE).await.map_err(unavailable)?,
+            };
             if piece.is_empty() {
                 return Err(unavailable("the message is shorter than it should be"));
             }

@@ -282,6 +282,25 @@ async fn a_maildrop_is_a_locked_snapshot_from_which_quit_removes_all_or_none() {
 }
 
 #[tokio::test]
+async fn what_is_read_ahead_is_what_is_asked_for() {
+    let town = town().await;
+    for n in 0..40 {
+        // Every seventh is too large to be read ahead.
+        let text = format!("{LETTER}{n}\r\n{}", "x\r\n".repeat(if n % 7 == 6 { 1500 } else { n }));
+        town.deliver(Role::Exchange, &["alice@example.org"], &text).await.unwrap();
+    }
+    let letter = |n: usize| format!("{LETTER}{n}\r\n{}", "x\r\n".repeat(if n % 7 == 6 { 1500 } else { n }));
+    let mut maildrop = town.drop_of(town.alice).await;
+    maildrop.read_ahead();
+    for n in (0..40).chain([5, 6, 39, 0, 2, 1, 2]) {
+        assert!(text_of(&mut maildrop, n).await.ends_with(&letter(n)), "{n}");
+        maildrop.read_ahead();
+        maildrop.read_ahead();
+    }
+    assert!(maildrop.open(40, true).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_maildrop_may_be_opened_again_when_its_delay_is_over() {
     let town = town_with_delay(Duration::from_secs(60)).await;
     let start = Instant::now();

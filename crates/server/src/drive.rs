@@ -89,6 +89,10 @@ pub trait Handler<S: Session>: Send {
         std::future::ready(Ok(()))
     }
 
+    /// All that was said is on its way, and the peer says nothing yet: the moment to get ready for what it will probably
+    /// ask next. Must neither wait nor take long.
+    fn at_rest(&mut self) {}
+
     /// Whether the peer is in the middle of sending something long, such as a message, and so has to keep to
     /// [`Pace::bulk_bytes`].
     fn in_bulk(&self) -> bool {
@@ -397,6 +401,7 @@ impl Driver {
                 }
                 Step::Wait { until } => {
                     self.flush().await?;
+                    handler.at_rest();
                     if self.input_ended && until.is_none() {
                         return Ok(End::PeerClosed);
                     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::embedded::body::NewBody;
 use crate::embedded::disk::Disk;
 use crate::embedded::filter::{Candidates, Signature};
-use crate::embedded::read::MessageReader;
+use crate::embedded::read::{Located, MessageReader};
 use crate::embedded::readers;
 use crate::embedded::{Embedded, backup, check};
 use crate::tx::{Receipt, Tx, TxError};
@@ -207,6 +207,23 @@ impl Store {
     /// [`ReadError::Gone`] when it was removed since it was listed.
     pub async fn open_message(&self, row: &MessageRow) -> Result<MessageReader, ReadError> {
         self.embedded().shared.open_message(row)
+    }
+
+    /// Looks up where listed messages lie, in one go and without a file: for who is going to open them one by one.
+    ///
+    /// # Errors
+    /// When the database fails. That a message is gone is told when it is opened.
+    pub fn locate_messages(&self, rows: &[MessageRow]) -> Result<Vec<Located>, ReadError> {
+        self.embedded().shared.locate_messages(rows)
+    }
+
+    /// Opens a message for reading that was looked up a while ago, also when it was removed since, as long as its octets
+    /// are there.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] when they are not.
+    pub fn open_located(&self, located: &Located) -> Result<MessageReader, ReadError> {
+        self.embedded().shared.open_located(located)
     }
 
     /// Opens a body without what stands before it in a mailbox.

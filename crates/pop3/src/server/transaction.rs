@@ -292,7 +292,7 @@ impl Server {
         }
     }
 
-    /// The message of [`Event::Retrieve`] is there; [`Event::MoreBody`] comes next.
+    /// The message of [`Event::Retrieve`] is there. [`Event::MoreBody`] comes next, unless its first piece is given at once.
     ///
     /// Its text goes out as it is, apart from dot-stuffing. If it does not end with CRLF, one is added, for the end mark
     /// needs it: the client gets two octets more than LIST said.
@@ -328,10 +328,17 @@ impl Server {
         });
     }
 
-    /// The next piece of message text, of any length.
+    /// The next piece of message text, of any length: once for each [`Event::MoreBody`], and the first one also without
+    /// it.
     pub fn body_chunk(&mut self, mut chunk: Bytes) {
+        if !self.body.is_empty() {
+            return;
+        }
         let State::Transaction(transaction) = &mut self.state else { return };
-        let Task::Body { top, stuffer, flow: flow @ Flow::Asked } = &mut transaction.task else { return };
+        let Task::Body { top, stuffer, flow: flow @ (Flow::Ask | Flow::Asked) } = &mut transaction.task
+        else {
+            return;
+        };
         *flow = Flow::Ask;
         if let Some(top) = top {
             let (wanted, end) = top.take(&chunk);
@@ -348,10 +355,10 @@ impl Server {
         }
     }
 
-    /// All of the message has been given.
+    /// All of the message has been given: said instead of another piece, or right behind the last one.
     pub fn body_end(&mut self) {
         let State::Transaction(transaction) = &mut self.state else { return };
-        if let Task::Body { flow: flow @ Flow::Asked, .. } = &mut transaction.task {
+        if let Task::Body { flow, .. } = &mut transaction.task {
             *flow = Flow::End;
         }
     }

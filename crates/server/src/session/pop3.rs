@@ -132,6 +132,7 @@ impl Pop3 {
             Ok(Some(reading)) => {
                 self.reading = Some(reading);
                 session.begin_body();
+                self.more_body(session).await;
             }
             Ok(None) => session.no_body(NoBody::Missing),
             Err(error) => {
@@ -144,12 +145,16 @@ impl Pop3 {
     async fn more_body(&mut self, session: &mut Server) {
         let Some(reading) = &mut self.reading else { return session.body_failed() };
         match reading.next().await {
-            Ok(Some(piece)) => session.body_chunk(piece),
-            Ok(None) => {
-                self.reading = None;
-                let service = self.peer.service;
-                self.metrics.retrieved.get_or_create(&ServiceLabel { service }).inc();
-                session.body_end();
+            Ok(piece) => {
+                if let Some(piece) = piece {
+                    session.body_chunk(piece);
+                }
+                if reading.is_done() {
+                    self.reading = None;
+                    let service = self.peer.service;
+                    self.metrics.retrieved.get_or_create(&ServiceLabel { service }).inc();
+                    session.body_end();
+                }
             }
             Err(error) => {
                 tracing::error!(connection = self.peer.id, %error, "a message could not be read");
@@ -205,6 +210,12 @@ impl Handler<Server> for Pop3 {
 
     async fn news(&mut self) {
         self.visitor.revoked().await;
+    }
+
+    fn at_rest(&mut self) {
+        if let Some(maildrop) = &mut self.maildrop {
+            maildrop.read_ahead();
+        }
     }
 
     async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {

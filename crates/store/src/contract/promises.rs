@@ -468,12 +468,23 @@ async fn a_reader_reads_on(place: &impl Place) {
         let row = store.messages(inbox, None, 10).await.unwrap().pop().unwrap();
         readers.push((store.open_message(&row).await.unwrap(), octets));
     }
+    // One that stays, and of which it is known only where it was.
+    let stays: Vec<u8> = (0..20_000).map(|at| (at % 241) as u8).collect();
+    deliver(&store, inbox, &stays).await.unwrap();
+    let row = store.messages(inbox, Some(Uid(2)), 1).await.unwrap().pop().unwrap();
+    let located = store.locate_messages(std::slice::from_ref(&row)).unwrap().pop().unwrap();
     // Enough is removed that segments are compacted away under the readers.
     for _ in 0..60 {
         deliver(&store, inbox, &[0; 50_000]).await.unwrap();
     }
-    let uids = (1..=70).map(Uid).collect();
+    let uids = (1..=70).map(Uid).filter(|uid| *uid != row.uid).collect();
     store.commit(tx(vec![Op::Expunge { mailbox: inbox, uids }]), vec![]).await.unwrap();
+    store.maintain().await;
+    let reader = store.open_located(&located).unwrap();
+    assert_eq!(reader.read_ahead(30_000).unwrap()[7..], stays);
+    assert_eq!(reader.read_ahead(1000), None);
+    assert_eq!(reader.read(7, 30_000).await.unwrap()[..], stays);
+    store.commit(tx(vec![Op::Expunge { mailbox: inbox, uids: vec![row.uid] }]), vec![]).await.unwrap();
     store.maintain().await;
     for (reader, octets) in readers {
         let mut at = 7;

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
+use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::Shared;
@@ -92,8 +94,8 @@ impl Shared {
     }
 
     pub(crate) fn open_message(self: &Arc<Self>, row: &MessageRow) -> Result<MessageReader, ReadError> {
-        let body = u64::try_from(row.body).map_err(|_| ReadError::Gone)?;
-        self.open(body, row.side, Some(row.size))
+        let Wanted { body, side, size } = Wanted::of(row)?;
+        self.open(body, side, size)
     }
 
     pub(crate) fn open_body(self: &Arc<Self>, body: u128) -> Result<MessageReader, ReadError> {
@@ -106,39 +108,43 @@ impl Shared {
         side: Option<u64>,
         size: Option<u64>,
     ) -> Result<MessageReader, ReadError> {
-        let mut again = false;
-        loop {
-            let found = self.readers.with(|conn| {
-                conn.prepare_cached(
-                    "SELECT body.segment, body.place, body.octets, body.crc, body.file, side.prefix
-                     FROM body LEFT JOIN side ON side.id = ?2 WHERE body.id = ?1",
-                )?
-                .query_row(params![body as i64, side.map(|side| side as i64)], |row| {
-                    let prefix = row.get_ref(5)?.as_blob_or_null()?.map(Bytes::copy_from_slice);
-                    Ok((place_row(row)?, prefix))
-                })
-                .optional()
-            })?;
-            let Some((place, prefix)) = found else { return Err(ReadError::Gone) };
-            if side.is_some() && prefix.is_none() {
-                return Err(ReadError::Gone);
+        let wanted = Wanted { body, side, size };
+        let found = self.readers.with(|conn| locate(conn, &wanted))?;
+        self.open_at(&found.ok_or(ReadError::Gone)?, &wanted)
+    }
+
+    pub(crate) fn locate_messages(&self, rows: &[MessageRow]) -> Result<Vec<Located>, ReadError> {
+        let locate_row = |conn: &Connection, row: &MessageRow| {
+            let found = Wanted::of(row).map(|wanted| locate(conn, &wanted));
+            let found = found.unwrap_or(Ok(None))?;
+            Ok(Located { row: row.clone(), found })
+        };
+        self.readers.with(|conn| rows.iter().map(|row| locate_row(conn, row)).collect())
+    }
+
+    pub(crate) fn open_located(self: &Arc<Self>, located: &Located) -> Result<MessageReader, ReadError> {
+        let found = located.found.as_ref().ok_or(ReadError::Gone)?;
+        self.open_at(found, &Wanted::of(&located.row)?)
+    }
+
+    fn open_at(&self, found: &PlaceOf, wanted: &Wanted) -> Result<MessageReader, ReadError> {
+        match self.reader(found, wanted) {
+            // Compaction moved it since it was looked up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let found = self.readers.with(|conn| locate(conn, wanted))?;
+                self.reader(&found.ok_or(ReadError::Gone)?, wanted)
             }
-            let prefix = prefix.unwrap_or_default();
-            if size.is_some_and(|size| size != prefix.len() as u64 + place.octets) {
-                // A row that another store listed, or one made up.
-                return Err(ReadError::Gone);
-            }
-            match self.file(&place) {
-                Ok((file, base)) => {
-                    let running = Mutex::new(Running { at: 0, crc: 0 });
-                    let (octets, crc) = (place.octets, place.crc);
-                    return Ok(MessageReader { body, prefix, file, base, octets, crc, running });
-                }
-                // Compaction moved it between the query and the opening.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !again => again = true,
-                Err(error) => return Err(ReadError::Damaged { body: body.into(), what: error.to_string() }),
-            }
+            result => result,
         }
+        .map_err(|error| ReadError::Damaged { body: wanted.body.into(), what: error.to_string() })
+    }
+
+    fn reader(&self, found: &PlaceOf, wanted: &Wanted) -> io::Result<MessageReader> {
+        let (file, base) = self.file(&found.place)?;
+        let (octets, crc) = (found.place.octets, found.place.crc);
+        let (body, prefix) = (wanted.body, found.prefix.clone());
+        let running = Mutex::new(Running { at: 0, crc: 0 });
+        Ok(MessageReader { body, prefix, file, base, octets, crc, running })
     }
 
     pub(crate) fn file(&self, place: &Place) -> io::Result<(Arc<File>, u64)> {
@@ -146,6 +152,65 @@ impl Shared {
             None => Ok((self.segments.get(place.segment)?, place.offset)),
             Some(name) => Ok((Arc::new(File::open(self.bodies().join(name))?), 0)),
         }
+    }
+}
+
+/// What is to be opened.
+struct Wanted {
+    body: u64,
+    side: Option<u64>,
+    /// As it was listed.
+    size: Option<u64>,
+}
+
+impl Wanted {
+    fn of(row: &MessageRow) -> Result<Wanted, ReadError> {
+        let body = u64::try_from(row.body).map_err(|_| ReadError::Gone)?;
+        Ok(Wanted { body, side: row.side, size: Some(row.size) })
+    }
+}
+
+/// Where a message lies, and what stands before it.
+#[derive(Debug, Clone)]
+struct PlaceOf {
+    place: Place,
+    prefix: Bytes,
+}
+
+/// `None`: it is gone, or is not what was listed.
+fn locate(conn: &Connection, wanted: &Wanted) -> rusqlite::Result<Option<PlaceOf>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT body.segment, body.place, body.octets, body.crc, body.file, side.prefix
+             FROM body LEFT JOIN side ON side.id = ?2 WHERE body.id = ?1",
+        )?
+        .query_row(params![wanted.body as i64, wanted.side.map(|side| side as i64)], |row| {
+            let prefix = row.get_ref(5)?.as_blob_or_null()?.map(Bytes::copy_from_slice);
+            Ok((place_row(row)?, prefix))
+        })
+        .optional()?;
+    Ok(found.and_then(|(place, prefix)| {
+        if wanted.side.is_some() && prefix.is_none() {
+            return None;
+        }
+        let prefix = prefix.unwrap_or_default();
+        // Otherwise a row that another store listed, or one made up.
+        let right = wanted.size.is_none_or(|size| size == prefix.len() as u64 + place.octets);
+        right.then_some(PlaceOf { place, prefix })
+    }))
+}
+
+/// A message that was looked up, to be opened with [`crate::Store::open_located`]. It holds no file.
+#[derive(Debug, Clone)]
+pub struct Located {
+    row: MessageRow,
+    found: Option<PlaceOf>,
+}
+
+impl Located {
+    /// As it was listed.
+    pub fn row(&self) -> &MessageRow {
+        &self.row
     }
 }
 
@@ -233,6 +298,31 @@ impl MessageReader {
             }
         }
         Ok(buffer.freeze())
+    }
+
+    /// All of a message that is not larger than `max`, if that needs no waiting; otherwise the system is asked to have it
+    /// ready soon. For who will probably ask for it next.
+    pub fn read_ahead(&self, max: usize) -> Option<Bytes> {
+        let len = usize::try_from(self.len()).ok().filter(|len| *len <= max && self.octets <= WHOLE);
+        let Some(len) = len else {
+            let most = NonZeroU64::new(self.octets.min(max as u64));
+            // That it does not do so is no harm.
+            let _ = fadvise(&*self.file, self.base, most, Advice::WillNeed);
+            return None;
+        };
+        let mut buffer = BytesMut::zeroed(len);
+        let (head, body) = buffer.split_at_mut(self.prefix.len().min(len));
+        head.copy_from_slice(&self.prefix);
+        match self.read_now(body, 0) {
+            Ok(done) if done == body.len() && crc32c::crc32c(body) == self.crc => Some(buffer.freeze()),
+            Ok(done) if done < body.len() => {
+                let rest = NonZeroU64::new((body.len() - done) as u64);
+                let _ = fadvise(&*self.file, self.base + done as u64, rest, Advice::WillNeed);
+                None
+            }
+            // Who reads it is told what is wrong.
+            _ => None,
+        }
     }
 
     fn damaged(&self) -> ReadError {
