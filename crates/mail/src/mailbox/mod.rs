@@ -8,6 +8,7 @@
 
 mod append;
 mod export;
+mod facts;
 mod fetch;
 mod flags;
 mod hierarchy;

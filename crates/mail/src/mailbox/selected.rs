@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use packetboat_store::{AccountId, Flags, MailboxId, MessageReader, MessageRow, ModSeq, Store, UidValidity};
+use packetboat_store::{
+    AccountId, Flags, Located, MailboxId, MessageReader, MessageRow, ModSeq, Store, UidValidity,
+};
 use tokio::sync::watch;
 
 use super::numbering::{Numbering, Ranges, contains, push, push_range};
@@ -172,6 +174,10 @@ impl Selected {
         &self.office.shared.store
     }
 
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
     /// Which mailbox.
     pub fn mailbox(&self) -> MailboxId {
         self.view.mailbox
@@ -311,6 +317,25 @@ impl Selected {
             None => self.store().message(self.view.mailbox, packetboat_store::Uid(message.uid)).await?,
         };
         Ok(self.store().open_message(&row.ok_or(Refusal::Expunged)?).await?)
+    }
+
+    /// Looks up in one go where messages lie that are going to be opened; `None` of those that have to be opened by
+    /// [`Selected::open_message`].
+    pub fn locate<'a>(
+        &self,
+        messages: impl IntoIterator<Item = &'a Message>,
+    ) -> Result<Vec<Option<Located>>, Refusal> {
+        let rows = messages.into_iter().map(|message| message.row.stored(self.view.mailbox, message.uid));
+        let rows: Vec<Option<MessageRow>> = rows.collect();
+        let known: Vec<MessageRow> = rows.iter().flatten().cloned().collect();
+        let mut located = self.store().locate_messages(&known)?.into_iter();
+        Ok(rows.into_iter().map(|row| row.and_then(|_| located.next())).collect())
+    }
+
+    /// Opens a message for reading that was looked up a moment ago; it stays readable when it is removed meanwhile.
+    pub fn open_located(&self, located: &Located) -> Result<MessageReader, Refusal> {
+        rights(self.who, self.view.account, Verb::Read)?;
+        Ok(self.store().open_located(located)?)
     }
 
     /// Returns when the account changed since the last [`Selected::sync`]; at once, if it did already. May be dropped at

@@ -45,7 +45,7 @@ pub enum SortKey {
 
 impl SortKey {
     fn needs_cards(self) -> bool {
-        !matches!(self, SortKey::Arrival | SortKey::Size)
+        !matches!(self, SortKey::Arrival | SortKey::Size | SortKey::Date)
     }
 }
 
@@ -132,12 +132,26 @@ impl Selected {
                 tokio::task::yield_now().await;
             }
         } else {
+            let dates = match by.iter().any(|by| by.key == SortKey::Date) {
+                true => Some(self.facts(of).await?),
+                false => None,
+            };
+            let mut place = 0;
             while !cursor.is_done() {
                 for message in self.rows(&mut cursor, PAGE).into_iter().filter(|message| !message.gone) {
+                    let date = match &dates {
+                        None => 0,
+                        Some(facts) => match facts.find(message.uid, &mut place) {
+                            Some((fact, _)) => fact.date,
+                            // It went while the facts were gathered.
+                            None => continue,
+                        },
+                    };
                     messages.push((message.number, message.uid));
                     for (by, column) in &mut columns {
                         column.number(match by.key {
                             SortKey::Size => i64::from(message.size()),
+                            SortKey::Date => date,
                             _ => message.received_at(),
                         });
                     }

@@ -3,15 +3,10 @@
 //! Nothing here recurses, and all of it takes O(n log n): threads may be as deep as a mailbox is long.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-
-use packetboat_message::card::Card;
+use std::num::NonZeroU64;
 
 use super::sort::PAGE;
 use super::{Picked, Refusal, Selected};
-
-/// References of all messages together; once there are so many, only a message's last one counts.
-const REFERENCES_MAX: usize = 4 << 20;
 
 /// How threads are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,32 +44,25 @@ impl Selected {
     pub async fn threads(&self, of: &Picked, how: Threading) -> Result<Vec<InThread>, Refusal> {
         let mut facts: Vec<Fact> = Vec::with_capacity(of.len() as usize);
         let mut references: Vec<u64> = Vec::new();
-        // Nobody outside knows how subjects are numbered, so nobody can make two of them one.
-        let hasher = RandomState::new();
-        let mut cursor = of.clone().cursor();
+        let known = self.facts(of).await?;
+        let (mut cursor, mut place) = (of.clone().cursor(), 0);
         while !cursor.is_done() {
-            for carded in self.cards(&mut cursor, PAGE, false).await? {
-                let Some(card) = Card::parse(&carded.card) else { continue };
-                let threading = card.threading();
-                let subject = card.sort_keys().subject();
+            for message in self.rows(&mut cursor, PAGE).into_iter().filter(|message| !message.gone) {
+                // What is not there went while the facts were gathered.
+                let Some((fact, its)) = known.find(message.uid, &mut place) else { continue };
                 let start = references.len();
                 if how == Threading::References {
-                    if start < REFERENCES_MAX {
-                        references.extend(threading.references());
-                    } else {
-                        references.extend(threading.references().last());
-                    }
+                    references.extend_from_slice(its);
                 }
                 facts.push(Fact {
-                    message: (carded.message.number, carded.message.uid),
-                    date: card.sent().map_or(carded.message.received_at(), |sent| sent.utc),
-                    id: threading.message_id,
+                    message: (message.number, message.uid),
+                    date: fact.date,
+                    id: fact.id.map(NonZeroU64::get),
                     references: (start as u32, references.len() as u32),
-                    subject: (!subject.text.is_empty()).then(|| hasher.hash_one(&subject.text)),
-                    is_reply: subject.is_reply,
+                    subject: fact.subject.map(NonZeroU64::get),
+                    is_reply: fact.is_reply,
                 });
             }
-            tokio::task::yield_now().await;
         }
         Ok(match how {
             Threading::OrderedSubject => by_subject(facts),

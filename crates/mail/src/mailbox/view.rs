@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::Refusal;
+use super::facts::Facts;
 use super::numbering::Ranges;
 use super::table::{Row, Table};
 
@@ -134,6 +135,8 @@ pub(crate) struct View {
     /// One asks the store at a time; others wait for what it learns.
     refreshing: tokio::sync::Mutex<()>,
     news: watch::Receiver<ModSeq>,
+    /// What was last learned of messages for SORT and THREAD.
+    pub(super) facts: Mutex<Option<Arc<Facts>>>,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +171,7 @@ impl View {
             state: Mutex::new(state),
             refreshing: tokio::sync::Mutex::default(),
             news: store.watch(row.account),
+            facts: Mutex::default(),
         }
     }
 
