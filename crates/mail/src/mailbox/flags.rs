@@ -7,7 +7,7 @@ use super::numbering::{Ranges, push};
 use super::picked::Picked;
 use super::refusal::failed;
 use super::rights::{Verb, rights};
-use super::{Mailboxes, Name, Refusal, Selected};
+use super::{Mailboxes, Message, Name, Refusal, Selected};
 
 /// How flags change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,33 @@ impl FlagEdit {
 }
 
 impl Selected {
+    /// Marks messages as seen, those that are not yet, and brings them up to date. Tells of each whether it was marked.
+    pub async fn mark_seen(&mut self, messages: Vec<&mut Message>) -> Result<Vec<bool>, Refusal> {
+        let unseen = |message: &Message| !message.gone && !message.flags().contains(Flags::SEEN);
+        let uids = messages.iter().filter(|message| unseen(message)).map(|message| message.uid);
+        let uids: Vec<_> = uids.map(|uid| (Some(uid), Some(uid))).collect();
+        if uids.is_empty() {
+            return Ok(vec![false; messages.len()]);
+        }
+        let edit = FlagEdit {
+            change: Change::Add,
+            system: Flags::SEEN,
+            keywords: Vec::new(),
+            unchanged_since: None,
+            silent: false,
+        };
+        let picked = self.pick_uids(&uids);
+        self.store_flags(&picked, &edit).await?;
+        let mark = |message: &mut Message| match self.message_of(message.uid) {
+            Some(now) if unseen(message) => {
+                *message = now;
+                true
+            }
+            _ => false,
+        };
+        Ok(messages.into_iter().map(mark).collect())
+    }
+
     /// Changes flags of messages, all in one step.
     pub async fn store_flags(&mut self, of: &Picked, edit: &FlagEdit) -> Result<Stored, Refusal> {
         let named = edit.system.0;

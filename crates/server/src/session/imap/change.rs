@@ -7,11 +7,11 @@ use packetboat_imap::value::{MailboxName, Target};
 use packetboat_mail::mailbox::{Change, FlagEdit};
 
 use super::convert::{self, refused, refused_target};
-use super::news::{Told, say_changed, say_flags};
-use super::{Imap, Refused, say_ok};
+use super::news::{ChangedFlags, Then, Told, say_flags};
+use super::{Ending, Imap, Refused, say_ok};
 
 impl Imap {
-    pub(super) async fn store(&mut self, session: &mut Server, store: &Store) -> Refused<Completion> {
+    pub(super) async fn store(&mut self, session: &mut Server, store: &Store) -> Refused<Option<Ending>> {
         let picked = self.pick(&store.target)?;
         let (system, keywords) = convert::flags(&store.flags);
         let edit = FlagEdit {
@@ -37,26 +37,26 @@ impl Imap {
             (false, _) | (true, true) => Some(stored.changed.clone()),
             (true, false) => None,
         };
-        if let Some(told) = told {
-            let mut changed = told.cursor();
-            let how = Told { uid: store.target.uid, silent: store.silent };
-            while !changed.is_done() {
-                say_changed(session, selected, &mut changed, how);
-            }
-        }
-        if !stored.modified.is_empty() {
+        let completion = if !stored.modified.is_empty() {
             let modified = match store.target.uid {
                 true => stored.modified.uids(),
                 false => stored.modified.numbers().to_vec(),
             };
-            let completion = Completion::ok("Some messages had changed meanwhile");
-            return Ok(completion.with(Code::Modified(modified)));
-        }
-        if stored.gone && !store.target.uid {
+            Completion::ok("Some messages had changed meanwhile").with(Code::Modified(modified))
+        } else if stored.gone && !store.target.uid {
             let text = "Some of the messages are not there any more";
-            return Ok(Completion::no(Code::ExpungeIssued, text));
-        }
-        Ok(Completion::ok("Stored"))
+            Completion::no(Code::ExpungeIssued, text)
+        } else {
+            Completion::ok("Stored")
+        };
+        let Some(told) = told else { return Ok(Some(completion.into())) };
+        let changed = ChangedFlags {
+            cursor: told.cursor(),
+            how: Told { uid: store.target.uid, silent: store.silent },
+            then: Then::News { expunges: store.target.uid, ending: completion.into() },
+        };
+        self.go_on_with_flags(session, changed).await;
+        Ok(None)
     }
 
     pub(super) async fn expunge(&mut self, target: Option<&Target>) -> Refused<Completion> {

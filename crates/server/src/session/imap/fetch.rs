@@ -4,26 +4,26 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
-use packetboat_imap::command::{Fetch, FetchItem, Section, SectionText};
+use packetboat_imap::command::{Fetch, FetchItem};
 use packetboat_imap::response::{Code, Completion, FlagsOf, Response};
-use packetboat_imap::server::{FetchWriter, Server};
+use packetboat_imap::server::Server;
 use packetboat_imap::value::Messages;
-use packetboat_mail::mailbox::{Carded, Change, Cursor, FlagEdit, Known, Message, Refusal, Selected};
+use packetboat_mail::mailbox::{Carded, Cursor, Known, Message, Refusal, Selected};
 use packetboat_message::card::{Card, FieldSet};
-use packetboat_message::text::transfer::Decoder;
-use packetboat_store::{Flags, MessageReader};
+use packetboat_store::{Flags, Located};
 
 use super::convert::{self, refused};
 use super::news::say_flags;
-use super::section::{self, Found, Source};
+use super::section;
+use super::telling::{Current, is_whole, part};
 use super::{BACKLOG_HIGH, Imap, Refused};
 
 /// Messages looked up at a time where their rows are enough.
 const ROWS: usize = 512;
 /// The same where their cards are needed.
 const CARDS: usize = 128;
-/// A section up to this size is said at once.
-const SMALL: u64 = 64 * 1024;
+/// The same where their octets are read.
+const BODIES: usize = 64;
 
 /// A FETCH that is under way.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ struct Needs {
     card: bool,
     /// Sections of the octets, which only a reader has.
     octets: bool,
+    /// Sections that no card has.
+    body: bool,
     /// Messages are marked as seen.
     seen: bool,
     modseq: bool,
@@ -58,38 +60,16 @@ struct Needs {
 struct Entry {
     message: Message,
     card: Bytes,
+    /// Where its octets are, if they are needed.
+    located: Option<Located>,
     /// Its flags were changed by being read.
     marked: bool,
 }
 
-/// The message that is being told.
-#[derive(Debug)]
-struct Current {
-    message: Message,
-    card: Bytes,
-    reader: Option<MessageReader>,
-    prefix: u64,
-    /// An item was said already.
-    begun: bool,
-    /// The item to be said next.
-    item: usize,
-    streaming: Option<Streaming>,
-}
-
-/// A section that is being said.
-#[derive(Debug)]
-struct Streaming {
-    at: u64,
-    end: u64,
-    decoding: Option<Decoding>,
-}
-
-/// Decoded octets: how many are passed over, and how many are then said.
-#[derive(Debug)]
-struct Decoding {
-    decoder: Decoder,
-    skip: u64,
-    left: u64,
+impl Entry {
+    fn new(message: Message, card: Bytes) -> Entry {
+        Entry { message, card, located: None, marked: false }
+    }
 }
 
 impl Fetching {
@@ -147,6 +127,7 @@ impl Imap {
         let needs = Needs {
             card: fetch.items.iter().any(|item| carded(item) && !whole(item)),
             octets: fetch.items.iter().any(is_octets),
+            body: fetch.items.iter().any(|item| is_octets(item) && field_set(item).is_none()),
             seen: fetch.items.iter().any(unseen) && selected.is_writable(),
             modseq: session.condstore() && fetch.items.contains(&FetchItem::Flags)
                 || fetch.changed_since.is_some(),
@@ -199,26 +180,33 @@ fn fetched_uids(fetch: &Fetch, selected: &Selected) -> Vec<(u32, u32)> {
     }
 }
 
-fn is_whole(section: &Section) -> bool {
-    section.path.is_empty() && matches!(section.text, SectionText::Whole)
-}
-
 impl Fetching {
     async fn next_page(&mut self, session: &mut Server, selected: &mut Selected) -> Refused {
+        let max = match self.needs {
+            Needs { body: true, .. } => BODIES,
+            Needs { card: true, .. } => CARDS,
+            _ => ROWS,
+        };
         let mut entries: VecDeque<Entry> = if self.needs.card {
             let asked = self.cursor.clone();
-            let cards = selected.cards(&mut self.cursor, CARDS, false).await.map_err(|e| refused(&e))?;
+            let cards = selected.cards(&mut self.cursor, max, false).await.map_err(|e| refused(&e))?;
             if cards.len() as u64 + self.cursor.left() < asked.left() {
                 self.trouble = Some(expunged());
             }
-            let entry = |carded: Carded| Entry { message: carded.message, card: carded.card, marked: false };
-            cards.into_iter().map(entry).collect()
+            cards.into_iter().map(|Carded { message, card, .. }| Entry::new(message, card)).collect()
         } else {
-            let rows = selected.rows(&mut self.cursor, ROWS);
-            rows.into_iter().map(|message| Entry { message, card: Bytes::new(), marked: false }).collect()
+            let rows = selected.rows(&mut self.cursor, max);
+            rows.into_iter().map(|message| Entry::new(message, Bytes::new())).collect()
         };
+        if self.needs.body {
+            let located = selected.locate(entries.iter().map(|entry| &entry.message));
+            let located = located.map_err(|e| refused(&e))?;
+            entries.iter_mut().zip(located).for_each(|(entry, located)| entry.located = located);
+        }
         if self.needs.seen {
-            mark_seen(selected, &mut entries).await?;
+            let messages = entries.iter_mut().map(|entry| &mut entry.message).collect();
+            let marked = selected.mark_seen(messages).await.map_err(|e| refused(&e))?;
+            entries.iter_mut().zip(marked).for_each(|(entry, marked)| entry.marked = marked);
         }
         let flags = entries.iter().fold(0, |flags, entry| flags | entry.message.flags().0);
         if selected.know_keywords(Flags(flags)).await.map_err(|e| refused(&e))? {
@@ -230,7 +218,7 @@ impl Fetching {
 
     /// Says what needs no octets of the message, and, if that is all, ends the response.
     async fn begin(&mut self, session: &mut Server, selected: &Selected, entry: Entry) -> Refused {
-        let Entry { message, card, marked } = entry;
+        let Entry { message, card, located, marked } = entry;
         let mut reader = None;
         if message.gone && self.needs.octets {
             // RFC 9051 section 7.1, EXPUNGEISSUED; RFC 2180 section 4.1.2.
@@ -242,7 +230,11 @@ impl Fetching {
         let octets =
             self.items.iter().zip(&self.places).any(|(item, place)| is_octets(item) && place.is_none());
         if octets {
-            match selected.open_message(&message).await {
+            let opened = match &located {
+                Some(located) => selected.open_located(located),
+                None => selected.open_message(&message).await,
+            };
+            match opened {
                 Ok(opened) => reader = Some(opened),
                 Err(Refusal::Expunged) => {
                     self.trouble = Some(expunged());
@@ -313,8 +305,7 @@ impl Fetching {
             return Ok(());
         }
         let begun = fetch.is_begun();
-        let prefix = reader.as_ref().map_or(0, |reader| reader.prefix().len() as u64);
-        self.current = Some(Current { message, card, reader, prefix, begun, item: 0, streaming: None });
+        self.current = Some(Current::new(message, card, reader, begun));
         Ok(())
     }
 
@@ -335,14 +326,18 @@ impl Fetching {
     /// Goes on saying sections of the current message.
     async fn go_on(&mut self, session: &mut Server, selected: &Selected) -> Refused {
         let Some(current) = &mut self.current else { return Ok(()) };
-        if current.streaming.is_some() {
+        if current.is_streaming() {
             return current.stream(session).await;
         }
         while let Some(item) = self.items.get(current.item) {
             current.item += 1;
             match item {
                 FetchItem::Section(section) => {
-                    if let Some(trouble) = current.say(session, selected, section).await? {
+                    // What the card had of header fields was taken when the message's turn came.
+                    let fields = self.places.get(current.item - 1).cloned().flatten();
+                    if let Some(fields) = fields.and_then(|place| self.fields.get(place)) {
+                        current.say_here(session, section, fields);
+                    } else if let Some(trouble) = current.say(session, selected, section).await? {
                         self.trouble = Some(trouble);
                     }
                     return Ok(());
@@ -362,200 +357,6 @@ impl Fetching {
     }
 }
 
-impl Current {
-    /// What says the next item.
-    fn writer<'a>(&mut self, session: &'a mut Server) -> FetchWriter<'a> {
-        session.fetch_resume(std::mem::replace(&mut self.begun, true))
-    }
-
-    async fn say(
-        &mut self,
-        session: &mut Server,
-        selected: &Selected,
-        section: &Section,
-    ) -> Refused<Option<Completion>> {
-        let card = Card::parse(&self.card);
-        if let Some(fields) = card.as_ref().and_then(|card| section::from_card(card, section)) {
-            say_here(self.writer(session), section, &fields);
-            return Ok(None);
-        }
-        if self.reader.is_none() {
-            self.reader = selected.open_message(&self.message).await.ok();
-            self.prefix = self.reader.as_ref().map_or(0, |reader| reader.prefix().len() as u64);
-        }
-        let found = match (&self.reader, card) {
-            (Some(reader), _) if is_whole(section) => Found::Range(0, reader.len()),
-            (reader, Some(card)) => {
-                let source = Source { reader: reader.as_ref(), card, prefix: self.prefix };
-                section::find(&source, section).await.map_err(|error| unreadable(&error))?
-            }
-            _ => Found::Nil,
-        };
-        match found {
-            Found::Nil => _ = self.writer(session).section_nil(section),
-            Found::Unknown => {
-                self.writer(session).section_nil(section);
-                let text = "The part has an encoding that is not known here";
-                return Ok(Some(Completion::no(Code::UnknownCte, text)));
-            }
-            Found::Here(octets) => say_here(self.writer(session), section, &octets),
-            Found::Range(start, len) => {
-                let (skip, len) = cut(section, len);
-                let start = start.saturating_add(skip);
-                self.streaming = Some(Streaming { at: start, end: start + len, decoding: None });
-                self.begin_section(session, section, len).await?;
-            }
-            Found::Decoded { start, end, encoding, octets } => {
-                let (skip, len) = cut(section, octets);
-                let decoding = Some(Decoding { decoder: Decoder::new(encoding), skip, left: len });
-                self.streaming = Some(Streaming { at: start, end, decoding });
-                self.begin_section(session, section, len).await?;
-            }
-        }
-        Ok(None)
-    }
-
-    async fn begin_section(&mut self, session: &mut Server, section: &Section, len: u64) -> Refused {
-        if len <= SMALL
-            && let (Some(streaming), Some(reader)) = (&self.streaming, &self.reader)
-            && streaming.decoding.is_none()
-        {
-            let (at, end) = (streaming.at, streaming.end);
-            // Mostly all of it comes at once.
-            let mut octets = match len {
-                0 => Bytes::new(),
-                _ => section::read(reader, at, end).await.map_err(|error| unreadable(&error))?,
-            };
-            if (octets.len() as u64) < len {
-                let mut all = Vec::from(octets);
-                while (all.len() as u64) < len {
-                    let from = at + all.len() as u64;
-                    let piece = section::read(reader, from, end).await.map_err(|error| unreadable(&error))?;
-                    all.extend_from_slice(&piece);
-                }
-                octets = all.into();
-            }
-            self.streaming = None;
-            self.writer(session).section(section, &octets);
-            return Ok(());
-        }
-        self.writer(session).begin_section(section, len);
-        Ok(())
-    }
-
-    /// Says the next piece of the section.
-    async fn stream(&mut self, session: &mut Server) -> Refused {
-        let (Some(streaming), Some(reader)) = (&mut self.streaming, &self.reader) else { return Ok(()) };
-        let ended = streaming.at >= streaming.end;
-        let piece = match ended {
-            true => Bytes::new(),
-            false => section::read(reader, streaming.at, streaming.end)
-                .await
-                .map_err(|error| unreadable(&error))?,
-        };
-        streaming.at += piece.len() as u64;
-        match &mut streaming.decoding {
-            None => _ = session.fetch_resume(true).literal(&piece),
-            Some(decoding) => {
-                let mut out = Vec::new();
-                if ended {
-                    decoding.decoder.finish(&mut out);
-                } else {
-                    decoding.decoder.push(&piece, &mut out);
-                }
-                let skip = usize::try_from(decoding.skip).unwrap_or(usize::MAX).min(out.len());
-                decoding.skip -= skip as u64;
-                let rest = out.get(skip..).unwrap_or_default();
-                let take = usize::try_from(decoding.left).unwrap_or(usize::MAX).min(rest.len());
-                decoding.left -= take as u64;
-                session.fetch_resume(true).literal(rest.get(..take).unwrap_or_default());
-                if !ended && decoding.left > 0 {
-                    return Ok(());
-                }
-                self.streaming = None;
-                return Ok(());
-            }
-        }
-        if streaming.at >= streaming.end {
-            self.streaming = None;
-        }
-        Ok(())
-    }
-
-    async fn say_size(&mut self, session: &mut Server, path: &[u32]) -> Refused<Option<Completion>> {
-        let (Some(reader), Some(card)) = (&self.reader, Card::parse(&self.card)) else { return Ok(None) };
-        let Some(root) = card.structure() else { return Ok(None) };
-        let source = Source { reader: Some(reader), card, prefix: self.prefix };
-        let found =
-            section::decoded(reader, &source, &root, path).await.map_err(|error| unreadable(&error))?;
-        let octets = match found {
-            Found::Range(_, octets) | Found::Decoded { octets, .. } => octets,
-            Found::Unknown => {
-                let text = "The part has an encoding that is not known here";
-                return Ok(Some(Completion::no(Code::UnknownCte, text)));
-            }
-            Found::Nil | Found::Here(_) => 0,
-        };
-        self.writer(session).binary_size(path, octets);
-        Ok(None)
-    }
-}
-
-/// Which octets of so many are wanted.
-fn cut(section: &Section, octets: u64) -> (u64, u64) {
-    match section.partial {
-        Some((first, count)) => {
-            let skip = first.min(octets);
-            (skip, count.min(octets - skip))
-        }
-        None => (0, octets),
-    }
-}
-
-/// Those that are wanted.
-fn part<'a>(section: &Section, octets: &'a [u8]) -> &'a [u8] {
-    let (skip, len) = cut(section, octets.len() as u64);
-    octets.get(skip as usize..(skip + len) as usize).unwrap_or_default()
-}
-
-fn say_here(mut fetch: FetchWriter<'_>, section: &Section, octets: &[u8]) {
-    fetch.section(section, part(section, octets));
-}
-
-/// Marks the messages of a page as seen.
-async fn mark_seen(selected: &mut Selected, entries: &mut VecDeque<Entry>) -> Refused {
-    let unseen = |entry: &&Entry| !entry.message.gone && !entry.message.flags().contains(Flags::SEEN);
-    let uids: Vec<_> = entries
-        .iter()
-        .filter(unseen)
-        .map(|entry| (Some(entry.message.uid), Some(entry.message.uid)))
-        .collect();
-    if uids.is_empty() {
-        return Ok(());
-    }
-    let picked = selected.pick_uids(&uids);
-    let edit = FlagEdit {
-        change: Change::Add,
-        system: Flags::SEEN,
-        keywords: Vec::new(),
-        unchanged_since: None,
-        silent: false,
-    };
-    selected.store_flags(&picked, &edit).await.map_err(|e| refused(&e))?;
-    for entry in entries.iter_mut().filter(|entry| unseen(&&**entry)) {
-        if let Some(message) = selected.message_of(entry.message.uid) {
-            entry.message = message;
-            entry.marked = true;
-        }
-    }
-    Ok(())
-}
-
 fn expunged() -> Completion {
     Completion::no(Code::ExpungeIssued, "Some of the messages are not there any more")
-}
-
-fn unreadable(error: &packetboat_store::ReadError) -> Completion {
-    tracing::error!(%error, "a message could not be read");
-    Completion::no(Code::ServerBug, "A message cannot be read")
 }

@@ -9,6 +9,7 @@ mod news;
 mod search;
 mod section;
 mod select;
+mod telling;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::listen::{self, Peer};
 use crate::metrics::Metrics;
 use convert::refused;
 use fetch::Fetching;
+use news::{ChangedFlags, Then, Told};
 use search::Searching;
 
 /// IMAP, as listeners know it.
@@ -114,8 +116,7 @@ struct Replacing {
 enum Work {
     Fetch(Box<Fetching>),
     Search(Box<Searching>),
-    /// Flags that changed; then the end of the command, if one is in hand.
-    News(Box<(Cursor, Option<Ending>)>),
+    Flags(Box<ChangedFlags>),
 }
 
 /// How a command ends.
@@ -212,13 +213,13 @@ impl Imap {
             }
             (ending, _) => ending,
         };
-        self.finish_after(session, flags, ending);
+        self.finish_after(session, flags, ending).await;
     }
 
     /// Does what is asked. `None`: more is to be said later.
     async fn carry_out(&mut self, session: &mut Server, request: Request) -> Refused<Option<Ending>> {
         let completion = match request {
-            Request::Select(select) => return self.select(session, select).await.map(Some),
+            Request::Select(select) => return self.select(session, select).await,
             Request::Create { mailbox, special_use } => self.create(&mailbox, &special_use).await?,
             Request::Delete(mailbox) => self.delete(&mailbox).await?,
             Request::Rename { from, to } => self.rename(&from, &to).await?,
@@ -247,7 +248,7 @@ impl Imap {
                 self.resume(session).await;
                 return Ok(None);
             }
-            Request::Store(store) => self.store(session, &store).await?,
+            Request::Store(store) => return self.store(session, &store).await,
             Request::Copy { target, mailbox, and_remove } => {
                 self.copy(session, &target, &mailbox, and_remove).await?
             }
@@ -270,7 +271,7 @@ impl Imap {
                     self.finish(session, searching.expunges(), completion.into()).await;
                 }
             },
-            Some(Work::News(work)) => self.go_on_with_news(session, *work),
+            Some(Work::Flags(changed)) => self.go_on_with_flags(session, *changed).await,
             None => {}
         }
     }
@@ -278,12 +279,15 @@ impl Imap {
     /// Says what is new, and ends the command.
     async fn finish(&mut self, session: &mut Server, expunges: bool, ending: Ending) {
         let flags = self.say_news(session, expunges).await;
-        self.finish_after(session, flags, ending);
+        self.finish_after(session, flags, ending).await;
     }
 
-    fn finish_after(&mut self, session: &mut Server, flags: Option<Cursor>, ending: Ending) {
+    async fn finish_after(&mut self, session: &mut Server, flags: Option<Cursor>, ending: Ending) {
         match flags {
-            Some(flags) => self.go_on_with_news(session, (flags, Some(ending))),
+            Some(cursor) => {
+                let changed = ChangedFlags { cursor, how: Told::default(), then: Then::End(ending) };
+                self.go_on_with_flags(session, changed).await;
+            }
             None => end(session, ending),
         }
     }

@@ -46,30 +46,33 @@ impl Imap {
         selected.pick_numbers(&convert::ranges(&news.flags)).ok().map(|picked| picked.cursor())
     }
 
-    /// Says changed flags as long as the client takes them, and then ends the command.
-    pub(super) fn go_on_with_news(
-        &mut self,
-        session: &mut Server,
-        (mut flags, ending): (Cursor, Option<Ending>),
-    ) {
-        if let Some(selected) = self.selected.as_deref_mut() {
-            while !flags.is_done() {
-                if session.backlog() > BACKLOG_HIGH {
-                    self.work = Some(Work::News(Box::new((flags, ending))));
-                    return;
+    /// Says changed flags as long as the client takes them, and then what comes behind them.
+    pub(super) async fn go_on_with_flags(&mut self, session: &mut Server, mut changed: ChangedFlags) {
+        loop {
+            if let Some(selected) = self.selected.as_deref_mut() {
+                while !changed.cursor.is_done() {
+                    if session.backlog() > BACKLOG_HIGH {
+                        self.work = Some(Work::Flags(Box::new(changed)));
+                        return;
+                    }
+                    say_changed(session, selected, &mut changed.cursor, changed.how);
                 }
-                say_changed(session, selected, &mut flags, Told::default());
             }
-        }
-        if let Some(ending) = ending {
-            end(session, ending);
+            let (ending, news) = match changed.then {
+                Then::Nothing => return,
+                Then::End(ending) => (ending, None),
+                Then::News { expunges, ending } => (ending, self.say_news(session, expunges).await),
+            };
+            let Some(cursor) = news else { return end(session, ending) };
+            changed = ChangedFlags { cursor, how: Told::default(), then: Then::End(ending) };
         }
     }
 
     /// Says news to an idling client.
     pub(super) async fn tell_news(&mut self, session: &mut Server) {
-        if let Some(flags) = self.say_news(session, true).await {
-            self.go_on_with_news(session, (flags, None));
+        if let Some(cursor) = self.say_news(session, true).await {
+            let changed = ChangedFlags { cursor, how: Told::default(), then: Then::Nothing };
+            self.go_on_with_flags(session, changed).await;
         }
     }
 }
@@ -86,6 +89,26 @@ pub(super) fn say_flags(session: &mut Server, selected: &Selected) {
     say_ok(session, Code::PermanentFlags(kept, more), "Flags that are kept");
 }
 
+/// Changed flags that are still to be said.
+#[derive(Debug)]
+pub(super) struct ChangedFlags {
+    /// Of these messages.
+    pub(super) cursor: Cursor,
+    pub(super) how: Told,
+    pub(super) then: Then,
+}
+
+/// What comes when they are said.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Nothing: no command is in hand.
+    Nothing,
+    /// The end of the command.
+    End(Ending),
+    /// What is new, and then the end of the command.
+    News { expunges: bool, ending: Ending },
+}
+
 /// How changed flags are told.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Told {
@@ -96,7 +119,7 @@ pub(super) struct Told {
 }
 
 /// Says the flags of the next messages of a cursor.
-pub(super) fn say_changed(session: &mut Server, selected: &mut Selected, flags: &mut Cursor, told: Told) {
+fn say_changed(session: &mut Server, selected: &mut Selected, flags: &mut Cursor, told: Told) {
     let messages = selected.rows(flags, PAGE);
     // They may carry keywords that were made since.
     if selected.learn_keywords() {

@@ -43,12 +43,6 @@ pub(super) fn field_set(section: &Section) -> Option<FieldSet> {
     }
 }
 
-/// What the card alone has.
-pub(super) fn from_card(card: &Card<'_>, section: &Section) -> Option<Vec<u8>> {
-    let mut fields = Vec::new();
-    card.header_fields(field_set(section)?, &mut fields).then_some(fields)
-}
-
 /// Finds a section.
 pub(super) async fn find(source: &Source<'_>, section: &Section) -> Result<Found, ReadError> {
     let Some(reader) = source.reader else { return Ok(Found::Nil) };

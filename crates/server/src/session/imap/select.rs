@@ -3,14 +3,14 @@
 use packetboat_imap::command::{Qresync, Select};
 use packetboat_imap::response::{Code, Completion, Response};
 use packetboat_imap::server::Server;
-use packetboat_mail::mailbox::{Access, Known, Name, Ranges, Refusal, Selected};
+use packetboat_mail::mailbox::{Access, Cursor, Known, Name, Ranges, Refusal, Selected};
 
 use super::convert::{self, refused};
-use super::news::{Told, say_changed, say_flags};
+use super::news::{ChangedFlags, Then, Told, say_flags};
 use super::{Ending, Imap, Refused, hierarchy, say_ok};
 
 impl Imap {
-    pub(super) async fn select(&mut self, session: &mut Server, select: Select) -> Refused<Ending> {
+    pub(super) async fn select(&mut self, session: &mut Server, select: Select) -> Refused<Option<Ending>> {
         self.selected = None;
         self.saved.clear();
         let name = convert::name(&select.mailbox)?;
@@ -25,14 +25,19 @@ impl Imap {
         if let Some(listed) = listed {
             session.say(&Response::List(listed));
         }
-        if let Some(known) = select.qresync {
-            resynchronise(session, &mut selected, &known).await?;
-        }
+        let changed = match select.qresync {
+            Some(known) => resynchronise(session, &mut selected, &known).await?,
+            None => None,
+        };
         let read_write = selected.is_writable();
         self.selected = Some(Box::new(selected));
         let code = if read_write { Code::ReadWrite } else { Code::ReadOnly };
         let text = if select.examine { "Examined" } else { "Selected" };
-        Ok(Ending::Selected { read_write, completion: Completion::ok(text).with(code) })
+        let ending = Ending::Selected { read_write, completion: Completion::ok(text).with(code) };
+        let Some(cursor) = changed else { return Ok(Some(ending)) };
+        let then = Then::News { expunges: true, ending };
+        self.go_on_with_flags(session, ChangedFlags { cursor, how: Told::default(), then }).await;
+        Ok(None)
     }
 
     fn describe(&self, session: &mut Server, selected: &Selected, name: &Name) {
@@ -65,10 +70,15 @@ impl Imap {
     }
 }
 
-/// Tells what a client has missed that knew the mailbox before (RFC 7162 section 3.2.5).
-async fn resynchronise(session: &mut Server, selected: &mut Selected, client: &Qresync) -> Refused {
+/// Tells what is gone that a client knew before (RFC 7162 section 3.2.5), and gives the messages whose flags changed
+/// since.
+async fn resynchronise(
+    session: &mut Server,
+    selected: &mut Selected,
+    client: &Qresync,
+) -> Refused<Option<Cursor>> {
     if client.uid_validity.get() != selected.uid_validity().0 {
-        return Ok(());
+        return Ok(None);
     }
     let last = selected.uid_next().saturating_sub(1).max(1);
     let uids: Ranges = client.known_uids.as_ref().map(|set| set.resolve(last)).unwrap_or_default();
@@ -88,9 +98,5 @@ async fn resynchronise(session: &mut Server, selected: &mut Selected, client: &Q
         true => selected.pick_all(),
         false => selected.pick_uids(&convert::ranges(&known.uids)),
     };
-    let mut changed = selected.pick_changed(&all, client.modseq).cursor();
-    while !changed.is_done() {
-        say_changed(session, selected, &mut changed, Told::default());
-    }
-    Ok(())
+    Ok(Some(selected.pick_changed(&all, client.modseq).cursor()))
 }
