@@ -129,6 +129,47 @@ fn a_reader_that_does_not_read_costs_little_and_stops_nobody() {
     assert!(bodies.iter().all(|(_, body)| body.octets() == large));
 }
 
+/// STORE and SELECT with QRESYNC say the flags of each message; here that is a kilobyte and a half each.
+#[test]
+fn flags_wait_for_who_does_not_read_them() {
+    const MESSAGES: usize = 16_000;
+    let demo = Demo::start();
+    warm(&demo);
+    let mut imap = Imap::login(demo.at("imap"), "bob@demo.test");
+    for _ in 0..MESSAGES / 32 {
+        imap.append("INBOX", b"Subject: small\r\n\r\nsmall\r\n");
+    }
+    imap.select("INBOX");
+    for _ in 0..5 {
+        imap.ok("COPY 1:* INBOX");
+        imap.ok("NOOP");
+    }
+    let keywords: Vec<String> = (0..30).map(|n| format!("{n:02}{}", "k".repeat(48))).collect();
+    imap.ok(&format!("STORE 1:* +FLAGS.SILENT ({})", keywords.join(" ")));
+    let status = imap.ok("STATUS INBOX (UIDVALIDITY)").text();
+    let validity: String =
+        status.split("UIDVALIDITY ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    let before = memory_kib(&demo, "VmHWM");
+
+    let mut storing = Imap::login(demo.at("imap"), "bob@demo.test");
+    assert_eq!(storing.select("INBOX"), MESSAGES as u32);
+    storing.send(b"s STORE 1:* +FLAGS (\\Flagged)\r\n");
+    let mut late = Imap::login(demo.at("imap"), "bob@demo.test");
+    late.ok("ENABLE QRESYNC");
+    late.send(format!("q SELECT INBOX (QRESYNC ({validity} 1))\r\n").as_bytes());
+    settled_kib(&demo);
+    let grown = memory_kib(&demo, "VmHWM").saturating_sub(before);
+    assert!(grown <= LARGE_MEMORY_KIB, "{grown} KiB for flags that nobody reads");
+
+    for (tag, session) in [("s", &mut storing), ("q", &mut late)] {
+        let answer = session.end(tag);
+        assert!(answer.tagged.starts_with("OK"), "{}", answer.tagged);
+        let told =
+            answer.untagged.iter().filter(|said| said.windows(7).any(|part| part == b" FETCH ")).count();
+        assert!(told >= MESSAGES, "{tag}: {told} told");
+    }
+}
+
 #[test]
 fn idling_sessions_on_one_mailbox_cost_little() {
     let count = if std::env::var_os("PACKETBOAT_LONG").is_some() { 10_000 } else { 3000 };
