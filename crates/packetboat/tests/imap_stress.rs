@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stress::{Kind, Outcome, Random, Session, Trouble, World, deliver, pop, settle};
+use stress::{Doors, Kind, Outcome, Random, Session, Trouble, World, deliver, pop, settle};
 use support::Demo;
 
 /// Sessions of alice, and of bob.
@@ -29,7 +29,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn duration() -> Duration {
-    let long = if std::env::var_os("PACKETBOAT_LONG").is_some() { 90 } else { 20 };
+    let long = if std::env::var_os("PACKETBOAT_LONG").is_some() { 90 } else { 30 };
     Duration::from_secs(number("PACKETBOAT_SECONDS").unwrap_or(long))
 }
 
@@ -60,20 +60,24 @@ impl Stress {
         Stress { seed, began: Instant::now(), worlds, sessions, fresh, random: Random(seed) }
     }
 
+    fn doors(&self, demo: &Demo) -> Doors {
+        Doors::new(demo.at("imap"), demo.at("imaps"), demo.ca(), self.began)
+    }
+
     /// Everybody works for a while. With `kill`, the server dies meanwhile.
     fn work(&mut self, demo: &Demo, kill: bool) {
         let deadline = Instant::now() + ROUND;
         let (stop, killed) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (at, began) = (demo.at("imap"), self.began);
+        let doors = self.doors(demo);
         let goes_on = || !stop.load(Ordering::Relaxed) && Instant::now() < deadline;
         let found: Vec<(Option<usize>, Trouble)> = thread::scope(|scope| {
             let mut threads = Vec::new();
             for session in &mut self.sessions {
-                let (stop, killed, goes_on) = (&stop, &killed, &goes_on);
+                let (stop, killed, goes_on, doors) = (&stop, &killed, &goes_on, &doors);
                 threads.push(scope.spawn(move || {
                     let mut work = || -> Outcome {
                         if !session.is_connected() {
-                            session.connect(at, began)?;
+                            session.connect(doors)?;
                         }
                         while goes_on() {
                             session.act()?;
@@ -123,9 +127,10 @@ impl Stress {
 
     /// All is quiet, and compared.
     fn settle(&mut self, demo: &Demo) {
-        let at = (demo.at("imap"), self.began);
+        let doors = self.doors(demo);
         for world in 0..self.worlds.len() {
-            let settled = settle(&mut self.sessions, &self.worlds[world].clone(), at, &mut self.fresh[world]);
+            let settled =
+                settle(&mut self.sessions, &self.worlds[world].clone(), &doors, &mut self.fresh[world]);
             if let Err((index, trouble)) = settled {
                 if index.is_none() {
                     eprintln!("the fresh session:\n{}", self.fresh[world].dialogue());

@@ -43,13 +43,15 @@ impl Session {
             0..12 if !crowded => self.append(),
             0..32 => self.store(),
             32..42 => self.fetch(),
-            42..52 => self.search(),
+            42..48 => self.search(),
+            48..52 => self.order(),
             52..59 if !crowded => self.copy(false),
             52..66 => self.copy(true),
             66..74 => self.expunge(),
             74..82 => self.noop(),
-            82..86 => self.idle(),
-            86..90 => self.status(),
+            82..85 => self.idle(),
+            85..87 => self.replace(),
+            87..90 => self.status(),
             90..94 => self.side(),
             _ if !stays => self.select_any(),
             94..97 => self.close().and_then(|()| self.select_any()),
@@ -163,6 +165,54 @@ impl Session {
 
     pub(super) fn may_remove(&self, uid: u32) -> bool {
         self.token_of(uid).is_some_and(|token| !is_kept(&token))
+    }
+
+    /// A message in the place of another (RFC 8508), in the same mailbox or elsewhere.
+    pub(super) fn replace(&mut self) -> Outcome {
+        let places = self.some(1, |session, uid| session.may_remove(uid));
+        let Some(view) = self.view.as_ref().filter(|view| view.writable && !places.is_empty()) else {
+            return self.noop();
+        };
+        let (validity, from_stays, old) = (view.validity, view.stays, self.uid_at(places[0]));
+        let name = self.any_mailbox();
+        let stays = self.stays(name);
+        let token = self.world.new_token();
+        self.doom(&[old]);
+        self.world.state().may_arrive(&token);
+        let (uid, text) = (self.random.percent(50), message(&self.world.login, &token));
+        let head = format!(
+            "{}REPLACE {} {name} (\\Seen) \"12-Mar-2024 11:22:33 +0100\" {{{}+}}\r\n",
+            if uid { "UID " } else { "" },
+            self.named(&places, uid),
+            text.len()
+        );
+        let reply = self.run(&[head.as_bytes(), &text].concat(), true)?;
+        let mut state = self.world.state();
+        state.will_not_arrive(&token);
+        if !reply.is_ok() {
+            drop(state);
+            let no_target = !stays && reply.is_refused(&["TRYCREATE"]);
+            return if no_target { Ok(()) } else { self.allowed_to_fail(&reply, &head) };
+        }
+        let Some((to, new)) = reply.end.code("APPENDUID").and_then(|code| code.split_once(' ')) else {
+            return wrong(format!("no APPENDUID: {:?}", reply.end));
+        };
+        let (to, new) = (numbers(to)?[0], numbers(new)?[0]);
+        let now = state.now();
+        if stays {
+            state.validity(name, to)?;
+            state.added(to, new, &token)?;
+            if self.owner(new).is_some() {
+                state.mailbox(to).begins_with(new, &Flags::from(["\\seen".to_owned()]), now);
+            }
+        }
+        if from_stays {
+            state.mailbox(validity).gone.entry(old).or_insert(now);
+            if self.view.as_ref().is_some_and(|view| view.by_uid(old).is_some()) {
+                return wrong(format!("UID {old} was replaced and is still there"));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn store(&mut self) -> Outcome {

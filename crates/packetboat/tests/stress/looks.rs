@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::acts::{FLAGS, set_of};
 use super::session::{Cache, Entry, Kind, Session, Told, View};
-use super::wire::{Outcome, numbers, wrong};
+use super::wire::{Outcome, Value, numbers, wrong};
 use super::world::message;
 
 impl Session {
@@ -324,6 +324,69 @@ impl Session {
                 wrong(format!("{command} did not find UID {uid}; {:?}", reply.end))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// SORT or THREAD of all: each message once, and those of known sizes in their order.
+    pub(super) fn order(&mut self) -> Outcome {
+        let Some(view) = self.view.as_ref().filter(|view| view.unknown() == 0) else { return self.noop() };
+        let (validity, known) = (view.validity, view.uids());
+        let uid = self.random.percent(50);
+        let how = *self.random.one_of(&[
+            "SORT (SIZE) UTF-8 ALL",
+            "SORT (REVERSE DATE) UTF-8 ALL",
+            "SORT (SUBJECT ARRIVAL) UTF-8 ALL",
+            "THREAD REFERENCES UTF-8 ALL",
+            "THREAD ORDEREDSUBJECT UTF-8 ALL",
+        ]);
+        let command = format!("{}{how}", if uid { "UID " } else { "" });
+        let before = known.clone();
+        let reply = self.run(command.as_bytes(), uid)?;
+        self.allowed_to_fail(&reply, &command)?;
+        if !reply.is_ok() {
+            return Ok(());
+        }
+        let Some(said) = reply.said.iter().find(|said| matches!(&*said.name, "SORT" | "THREAD")) else {
+            return wrong(format!("{command}: nothing was answered"));
+        };
+        let mut found = Vec::new();
+        let mut rest: Vec<&Value> = said.values.iter().rev().collect();
+        while let Some(value) = rest.pop() {
+            match value {
+                Value::List(list) => rest.extend(list.iter().rev()),
+                value => found.push(value.number()? as u32),
+            }
+        }
+        if !uid {
+            let uids = found.iter().map(|n| before.get((*n as usize).wrapping_sub(1)).copied());
+            let Some(uids) = uids.collect::<Option<Vec<u32>>>() else {
+                return wrong(format!("{command} found {found:?} of {}", before.len()));
+            };
+            found = uids;
+        }
+        let each: BTreeSet<u32> = found.iter().copied().collect();
+        if each.len() != found.len() {
+            return wrong(format!("{command} found one twice: {found:?}"));
+        }
+        {
+            let state = self.world.state();
+            let sizes = state.mailboxes.get(&validity).map(|mailbox| {
+                found
+                    .iter()
+                    .filter_map(|uid| mailbox.facts.get(uid))
+                    .map(|fact| fact.size)
+                    .collect::<Vec<_>>()
+            });
+            if how.contains("SIZE") && !sizes.unwrap_or_default().is_sorted() {
+                return wrong(format!("{command}: not in the order of their sizes: {found:?}"));
+            }
+        }
+        // What is missing is gone; then NOOP tells so. What is more came meanwhile.
+        let reply = self.must("NOOP")?;
+        let Some(view) = self.view.as_ref().filter(|view| view.stays) else { return Ok(()) };
+        match known.iter().find(|uid| !each.contains(uid) && view.by_uid(**uid).is_some()) {
+            Some(uid) => wrong(format!("{command} did not find UID {uid}; {:?}", reply.end)),
+            None => Ok(()),
         }
     }
 

@@ -8,11 +8,13 @@ mod couriers;
 mod looks;
 mod session;
 mod settle;
+mod stream;
 mod wire;
 mod world;
 
 pub use couriers::{deliver, pop};
 pub use session::{Kind, Session};
 pub use settle::settle;
+pub use stream::Doors;
 pub use wire::{Outcome, Random, Trouble};
 pub use world::World;

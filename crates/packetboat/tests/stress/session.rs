@@ -1,10 +1,9 @@
 //! One IMAP session, what it was told, and whether that can be.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
+use super::stream::Doors;
 use super::wire::{Flags, Outcome, Random, Said, Trouble, Value, Wire, numbers, wrong};
 use super::world::{Clock, Fact, World};
 
@@ -153,11 +152,17 @@ impl Session {
         self.storing = false;
     }
 
-    pub fn connect(&mut self, at: SocketAddr, began: Instant) -> Outcome {
+    /// Each session has a way of its own: in the clear or not, compressed or not.
+    pub fn connect(&mut self, doors: &Doors) -> Outcome {
         self.disconnect();
-        self.wire = Some(Wire::connect(at, began)?);
+        let (tls, compressed) = (self.index % 4 % 2 == 1, self.index % 4 >= 2);
+        self.wire = Some(Wire::connect(doors, tls)?);
         let login = format!("LOGIN {} demo", self.world.login);
         self.must(&login)?;
+        if compressed {
+            self.must("COMPRESS DEFLATE")?;
+            self.wire()?.compress()?;
+        }
         match self.kind {
             Kind::Plain => {}
             Kind::Condstore => self.must("ENABLE CONDSTORE").map(drop)?,

@@ -1,10 +1,9 @@
 //! When all is quiet: everybody must have been told the same, and nothing is lost, doubled or made up.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::session::{Entry, Kind, Session};
+use super::stream::Doors;
 use super::wire::{Outcome, wrong};
 use super::world::World;
 
@@ -16,25 +15,25 @@ type Truth = BTreeMap<u32, Entry>;
 pub fn settle(
     all: &mut [Session],
     world: &std::sync::Arc<World>,
-    (at, began): (SocketAddr, Instant),
+    doors: &Doors,
     fresh: &mut Session,
 ) -> Result<(), (Option<usize>, super::Trouble)> {
     let own = |session: &Session| std::sync::Arc::ptr_eq(&session.world, world);
     for session in all.iter_mut().filter(|session| own(session)) {
-        bring_up_to_date(session, at, began).map_err(|trouble| (Some(session.index), trouble))?;
+        bring_up_to_date(session, doors).map_err(|trouble| (Some(session.index), trouble))?;
     }
-    let truths = look(world, at, began, fresh).map_err(|trouble| (None, trouble))?;
+    let truths = look(world, doors, fresh).map_err(|trouble| (None, trouble))?;
     for session in all.iter_mut().filter(|session| own(session)) {
         // Another one's first look may have been the last news.
-        bring_up_to_date(session, at, began).map_err(|trouble| (Some(session.index), trouble))?;
+        bring_up_to_date(session, doors).map_err(|trouble| (Some(session.index), trouble))?;
         compare(session, &truths).map_err(|trouble| (Some(session.index), trouble))?;
     }
     account_for_all(world, &truths).map_err(|trouble| (None, trouble))
 }
 
-fn bring_up_to_date(session: &mut Session, at: SocketAddr, began: Instant) -> Outcome {
+fn bring_up_to_date(session: &mut Session, doors: &Doors) -> Outcome {
     if !session.is_connected() {
-        session.connect(at, began)?;
+        session.connect(doors)?;
     }
     while !session.view.as_ref().is_some_and(|view| view.stays) {
         session.select_any()?;
@@ -49,14 +48,9 @@ fn bring_up_to_date(session: &mut Session, at: SocketAddr, began: Instant) -> Ou
 }
 
 /// Reads everything anew.
-fn look(
-    world: &World,
-    at: SocketAddr,
-    began: Instant,
-    fresh: &mut Session,
-) -> Outcome<HashMap<&'static str, Truth>> {
+fn look(world: &World, doors: &Doors, fresh: &mut Session) -> Outcome<HashMap<&'static str, Truth>> {
     fresh.caches.clear();
-    fresh.connect(at, began)?;
+    fresh.connect(doors)?;
     let mut truths = HashMap::new();
     for &name in &world.mailboxes {
         fresh.select(name)?;

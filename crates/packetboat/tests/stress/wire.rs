@@ -1,9 +1,10 @@
 //! A blocking IMAP client that understands just enough, and remembers what was said.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _};
 use std::time::{Duration, Instant};
+
+use super::stream::{Doors, Stream};
 
 /// How long a server may take for one answer; it is a debug build under load.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -100,20 +101,29 @@ impl Said {
 
 #[derive(Debug)]
 pub struct Wire {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
     began: Instant,
     tags: u32,
     pub dialogue: VecDeque<String>,
 }
 
 impl Wire {
-    pub fn connect(at: SocketAddr, began: Instant) -> Outcome<Wire> {
-        let stream = TcpStream::connect(at)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        let mut wire = Wire { stream: BufReader::new(stream), began, tags: 0, dialogue: VecDeque::new() };
+    pub fn connect(doors: &Doors, tls: bool) -> Outcome<Wire> {
+        let stream = Stream::open(doors, tls)?;
+        stream.set_read_timeout(PATIENCE)?;
+        let (stream, dialogue) = (BufReader::new(stream), VecDeque::new());
+        let mut wire = Wire { stream, began: doors.began, tags: 0, dialogue };
         wire.read()?;
         Ok(wire)
+    }
+
+    /// The server has agreed to compression.
+    pub fn compress(&mut self) -> Outcome {
+        if !self.stream.buffer().is_empty() {
+            return wrong("something came behind the answer to COMPRESS");
+        }
+        self.stream.get_mut().compress();
+        Ok(())
     }
 
     fn remember(&mut self, who: char, text: &[u8]) {
@@ -134,19 +144,19 @@ impl Wire {
 
     pub fn send_raw(&mut self, octets: &[u8]) -> Outcome {
         self.remember('C', octets);
-        Ok(self.stream.get_mut().write_all(octets)?)
+        Ok(self.stream.get_mut().send(octets)?)
     }
 
     /// Whether something can be read within this time.
     pub fn is_ready(&mut self, within: Duration) -> Outcome<bool> {
-        self.stream.get_mut().set_read_timeout(Some(within))?;
+        self.stream.get_mut().set_read_timeout(within)?;
         let ready = match self.stream.fill_buf() {
             Ok([]) => return Err(Trouble::Lost("end of stream".to_owned())),
             Ok(_) => true,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
             Err(error) => return Err(error.into()),
         };
-        self.stream.get_mut().set_read_timeout(Some(PATIENCE))?;
+        self.stream.get_mut().set_read_timeout(PATIENCE)?;
         Ok(ready)
     }
 
