@@ -285,7 +285,6 @@ async fn a_maildrop_is_a_locked_snapshot_from_which_quit_removes_all_or_none() {
 async fn what_is_read_ahead_is_what_is_asked_for() {
     let town = town().await;
     for n in 0..40 {
-        // Every seventh is too large to be read ahead.
         let text = format!("{LETTER}{n}\r\n{}", "x\r\n".repeat(if n % 7 == 6 { 1500 } else { n }));
         town.deliver(Role::Exchange, &["alice@example.org"], &text).await.unwrap();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Town, append, edit, name, open, town, uids};
 use packetboat_mail::mailbox::{
-    Access, Change, DateTest, Query, Refusal, Selected, SortBy, SortKey, Threading,
+    Access, Change, DateTest, FlagEdit, Query, Refusal, Selected, SortBy, SortKey, Threading,
 };
 use packetboat_store::Flags;
 
@@ -174,6 +174,49 @@ async fn orders_are_those_of_the_keys() {
     };
     assert_eq!(threads(Threading::References).await, ["3", "1", ">2", ">>4"]);
     assert_eq!(threads(Threading::OrderedSubject).await, ["3", "4", "1", ">2"]);
+}
+
+#[tokio::test]
+async fn orders_follow_what_comes_and_goes() {
+    let (town, mut inbox) = filled().await;
+    let by_date = [SortBy { reverse: false, key: SortKey::Date }];
+    let sorted = async |inbox: &Selected, uids: &[(Option<u32>, Option<u32>)]| -> Vec<u32> {
+        let sorted = inbox.sort(&inbox.pick_uids(uids), &by_date).await.unwrap();
+        sorted.iter().map(|(_, uid)| *uid).collect()
+    };
+    let all = [(Some(1), Some(9))];
+    let threads = async |inbox: &Selected| {
+        let threads = inbox.threads(&inbox.pick_all(), Threading::References).await.unwrap();
+        threads.iter().map(|one| (one.depth, one.message.unwrap().1)).collect::<Vec<_>>()
+    };
+    // A part of it, all of it, and a part again.
+    assert_eq!(sorted(&inbox, &[(Some(2), Some(2))]).await, [2]);
+    assert_eq!(sorted(&inbox, &all).await, [3, 4, 1, 2]);
+    assert_eq!(sorted(&inbox, &[(Some(1), Some(1)), (Some(4), Some(4))]).await, [4, 1]);
+    let old = "Date: Thu, 1 Jan 1970 00:00:01 +0000\r\nSubject: oldest\r\n\r\nx\r\n".to_owned();
+    append(&town.mailboxes, "INBOX", &[old], Flags::NONE).await;
+    assert_eq!(sorted(&inbox, &all).await, [3, 4, 1, 2], "it has no number yet");
+    inbox.sync(true).await.unwrap();
+    assert_eq!(sorted(&inbox, &all).await, [3, 5, 4, 1, 2]);
+    let before = threads(&inbox).await;
+    // Somebody else removes one, of which this session is not told.
+    let mut other = town.mailboxes.select(&name("INBOX"), Access::Write).await.unwrap();
+    let edit = FlagEdit {
+        change: Change::Add,
+        system: Flags::DELETED,
+        keywords: Vec::new(),
+        unchanged_since: None,
+        silent: false,
+    };
+    let third = other.pick_uids(&[(Some(3), Some(3))]);
+    other.store_flags(&third, &edit).await.unwrap();
+    other.expunge(None).await.unwrap();
+    other.sync(true).await.unwrap();
+    assert_eq!(sorted(&inbox, &all).await, [5, 4, 1, 2]);
+    assert_eq!(sorted(&other, &all).await, [5, 4, 1, 2]);
+    let left: Vec<(u32, u32)> = before.into_iter().filter(|(_, uid)| *uid != 3).collect();
+    assert_eq!(threads(&inbox).await, left);
+    assert_eq!(threads(&other).await, left);
 }
 
 async fn inbox_threads(how: Threading) -> Vec<(u32, u32)> {
