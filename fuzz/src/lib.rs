@@ -6,6 +6,7 @@
 //!
 //! A new target is a function here, its name in [`TARGETS`], and two lines in `fuzz_targets/`.
 
+pub mod alias;
 pub mod imap;
 pub mod imap_server;
 pub mod message;
@@ -24,6 +25,7 @@ pub type Target = fn(&[u8]);
 /// Every target by its name, which is that of its file in `fuzz_targets/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", message::address),
+    ("aliases_file", alias::aliases_file),
     ("card", mime::card),
     ("certificate", wire::certificate),
     ("compose", message::compose),
@@ -42,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pop3_server", pop3::server),
     ("reencode", report::reencode),
     ("reply", wire::reply),
+    ("return_path", alias::return_path),
     ("sasl_client", wire::sasl_client),
     ("sasl_server", wire::sasl_server),
     ("search", mime::search),
