@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use support::{Demo, Pop3, foreign, smtp_dialogue};
+use support::{Demo, Pop3, Sink, foreign, smtp_dialogue};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packetboat");
 
@@ -332,4 +332,44 @@ fn letters_find_their_way_while_aliases_change() {
     let (said, code) = swaks(&demo, "--to out@demo.test --add-header Delivered-To:out@demo.test");
     assert!(code != Some(0) && said.contains("<** 554 5.4.6"), "{said}");
     assert!(demo.terminate().success());
+}
+
+/// To another server and back: the copy has a return path of ours, the bounce finds its way by it, and what comes back to
+/// the alias by which it left goes no further.
+#[test]
+fn what_an_alias_sends_elsewhere_comes_back_where_it_belongs() {
+    let sink = Sink::good();
+    let port = sink.port();
+    let demo = Demo::start_with(&["--route", &format!("*=127.0.0.1:{port}")]);
+    let desk = Desk::of(&demo);
+    desk.says("alias add out@demo.test dora@far.test alice@demo.test");
+    let (said, code) = swaks(&demo, "--to out@demo.test");
+    assert_eq!(code, Some(0), "{said}");
+    let copy = sink.wait_for(1).remove(0);
+    assert_eq!(copy.to, ["<dora@far.test>"]);
+    let path = copy.from.trim_start_matches('<').split('>').next().unwrap().to_owned();
+    assert!(path.starts_with("SRS0=") && path.ends_with("=elsewhere.test=carol@demo.test"), "{path}");
+    assert_eq!(letters(&demo, "alice@demo.test").0, 1);
+    let text = String::from_utf8(copy.text).unwrap();
+    assert!(text.starts_with("Delivered-To: out@demo.test\r\n"), "{text}");
+
+    let back = |from: &str, to: &str, text: &str| {
+        let (from, to) = (format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>"));
+        let text = format!("{text}.");
+        let lines =
+            [b"EHLO far.test", from.as_bytes(), to.as_bytes(), b"DATA", text.as_bytes(), b"QUIT".as_slice()];
+        smtp_dialogue(demo.at("smtp"), &lines)
+    };
+    let replies = back("", &path.to_lowercase(), "Subject: bounce\r\n\r\n");
+    assert!(replies[5].starts_with("250 "), "{replies:?}");
+    let bounce = sink.wait_for(2).remove(1);
+    assert_eq!(
+        (bounce.from.split(' ').next(), &bounce.to[..]),
+        (Some("<>"), &["<carol@elsewhere.test>".to_owned()][..])
+    );
+    let replies = back("", &path.replace("carol", "victim"), "Subject: forged\r\n\r\n");
+    assert!(replies[3].starts_with("550 5.1.1 "), "{replies:?}");
+    let replies = back(&path, "out@demo.test", &text);
+    assert!(replies[5].starts_with("554 5.4.6 "), "{replies:?}");
+    assert_eq!(sink.taken().len(), 2);
 }
