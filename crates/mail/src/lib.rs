@@ -16,6 +16,7 @@ pub mod queue;
 mod refusal;
 mod route;
 pub mod secure;
+pub mod story;
 mod terminal;
 
 pub use id::{InvalidTag, MessageTag};

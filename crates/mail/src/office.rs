@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use packetboat_account::Directory;
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     /// Where mail waits that came in just now.
     pub(crate) fresh: crate::queue::Fresh,
     pub(crate) terminals: Terminals,
+    /// Who hears what happens to messages.
+    pub(crate) story: OnceLock<Arc<dyn crate::story::Sink>>,
     /// The way out.
     outgoing: RwLock<Arc<Outgoing>>,
     inboxes: Mutex<HashMap<AccountId, MailboxId>>,
@@ -125,6 +127,7 @@ impl PostOffice {
                 indexing: Default::default(),
                 fresh: Default::default(),
                 terminals: Terminals::default(),
+                story: OnceLock::new(),
                 outgoing: RwLock::default(),
                 inboxes: Mutex::default(),
             }),

@@ -27,6 +27,7 @@ pub mod shutdown;
 pub mod status;
 pub mod systemd;
 pub mod tls;
+pub mod trace;
 pub mod upkeep;
 
 pub use packetboat_message::{Address, Domain};

@@ -93,6 +93,7 @@ impl Intake {
                 require: Vec::new(),
                 ops: Vec::with_capacity(outcomes.len()),
                 bodies: Vec::with_capacity(1),
+                story: Vec::new(),
             },
             served: HashSet::with_capacity(outcomes.len()),
             outbound: None,
@@ -142,14 +143,17 @@ impl Intake {
             self.tell(told, &mut batch).await?;
         }
         let preconditions = batch.require.clone();
+        let story = batch.story;
         let tx = Tx { id: None, require: batch.require, ops: batch.ops };
         match self.office.shared.store.commit(tx, batch.bodies).await {
-            Ok(_) => {
+            Ok(receipt) => {
                 served.iter().for_each(|account| self.office.shared.indexing.delivered(*account));
                 if let Some(destinations) = fresh {
                     self.office.shared.fresh.enqueued(self.lane(), destinations);
                 }
                 self.call_those_with_mail(&card);
+                self.office.tell(|| self.story(&outcomes, &receipt));
+                story.into_iter().for_each(|event| self.office.tell(|| event));
                 Ok(Accepted { tag: self.tag, outcomes, shown })
             }
             Err(TxError::DiskFull) => Err(Refusal::DiskFull),
@@ -328,7 +332,7 @@ impl Intake {
         envelope
     }
 
-    fn message_id(&self) -> Option<String> {
+    pub(super) fn message_id(&self) -> Option<String> {
         match self.header.value(Field::MessageId) {
             Some(value) => {
                 let text = String::from_utf8_lossy(value);

@@ -6,6 +6,7 @@
 
 mod call;
 mod deliver;
+mod story;
 
 use std::fmt::Write as _;
 

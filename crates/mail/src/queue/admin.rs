@@ -17,9 +17,12 @@ use super::settle::Fate;
 use super::{Attempt, Envelope, Queue, Rcpt, Stage};
 use crate::MessageTag;
 use crate::outbound::NextHop;
+use crate::story::{Event, What};
 
 /// Rows looked at at a time.
 const PAGE: usize = 500;
+/// Rows of a page whose stories tell what an operator did with them.
+const TOLD_MAX: usize = 100;
 /// Entries listed at a time at most.
 pub const LIST_MAX: usize = 1000;
 
@@ -224,7 +227,8 @@ impl Queue {
         let now = self.inner.world.moment();
         let mut ops = Vec::with_capacity(rows.len());
         let mut free: HashSet<String> = HashSet::new();
-        for (row, _) in &rows {
+        let mut changed = Vec::new();
+        for (row, envelope) in &rows {
             let mut new = as_new(row);
             match action {
                 Action::Hold => new.held = true,
@@ -238,11 +242,14 @@ impl Queue {
             if matches!(action, Action::Retry) && !free.contains(&row.destination) {
                 free.insert(row.destination.clone());
             }
+            if (new != as_new(row) || matches!(action, Action::Retry)) && changed.len() < TOLD_MAX {
+                changed.push((row, envelope));
+            }
             if new != as_new(row) {
                 ops.push(Op::Requeue { id: row.id, row: new });
             }
         }
-        let changed = match action {
+        let count = match action {
             Action::Retry => rows.len() as u64,
             _ => ops.len() as u64,
         };
@@ -256,7 +263,29 @@ impl Queue {
             }
         }
         self.commit_skipping_gone(ops).await?;
-        Ok(changed)
+        for (row, envelope) in changed {
+            self.operated(row, envelope.as_ref(), action).await;
+        }
+        Ok(count)
+    }
+
+    /// Tells the story of a message what an operator did with it.
+    async fn operated(&self, row: &QueueRow, envelope: Option<&Envelope>, action: &Action) {
+        let Ok(rcpt) = Rcpt::decode(&row.value) else { return };
+        let tag = match envelope {
+            Some(envelope) => Some(envelope.tag),
+            None => self.envelope_of(row).await.map(|envelope| envelope.tag),
+        };
+        let action = match action {
+            Action::Hold => "held".to_owned(),
+            Action::Release => "released".to_owned(),
+            Action::Cancel { tell: true } => "cancelled".to_owned(),
+            Action::Cancel { tell: false } => "cancelled without a word".to_owned(),
+            Action::Retry => "to be tried now".to_owned(),
+            Action::Reroute(hop) => format!("sent by {hop}"),
+        };
+        let at = self.inner.world.moment();
+        self.inner.office.tell(|| Event { at, tag, what: What::Operated { to: rcpt.address, action } });
     }
 
     /// Rows that went meanwhile are none of an operator's business.
@@ -292,6 +321,9 @@ impl Queue {
             // Nobody's lease: it is ended with the row.
             let leased: Vec<Leased> =
                 group.iter().map(|(row, _)| Leased { row: row.clone(), fence: 0 }).collect();
+            for (row, _) in group.iter().take(TOLD_MAX) {
+                self.operated(row, envelope.as_ref(), &Action::Cancel { tell }).await;
+            }
             let Some(envelope) = envelope.filter(|_| tell) else {
                 let ids = leased.iter().map(|leased| leased.row.id).collect();
                 let tx = Tx { id: None, require: vec![], ops: vec![Op::Dequeue { ids }] };

@@ -1,6 +1,8 @@
 //! Telling a sender what became of a message: the notice is made, and put where it goes in the same transaction as what it
 //! tells of.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use packetboat_message::dsn::{self, Content, Kind, Original, Report, ReportRecipient, Status};
@@ -12,6 +14,7 @@ use packetboat_store::{
 
 use super::{Asked, Attempt, BodyKind, Envelope, Rcpt, RcptAsked, Ret, lane_of, rest_of_fetched, schedule};
 use crate::office::unreadable;
+use crate::story::{self, Event, RECIPIENTS_MAX, What};
 use crate::{Addressee, LegTo, MessageTag, PostOffice, Refusal, Route};
 
 /// Octets read at a time of a message that comes back.
@@ -48,6 +51,9 @@ pub(crate) enum Source<'a> {
 pub(crate) struct Letter {
     tag: MessageTag,
     to: Address,
+    /// The message it is about.
+    about: MessageTag,
+    what: (Kind, Vec<Address>),
     at: Zoned,
     body: NewBody,
     card: card::Draft,
@@ -60,6 +66,8 @@ pub(crate) struct Batch {
     pub(crate) require: Vec<Require>,
     pub(crate) ops: Vec<Op>,
     pub(crate) bodies: Vec<NewBody>,
+    /// What is to be told when it is done.
+    pub(crate) story: Vec<Event>,
 }
 
 /// Makes a notice of what happened to some recipients of a message; `None` where nobody may be told.
@@ -142,7 +150,17 @@ pub(crate) async fn write(
         }
     }
     put(&mut body, &mut scan, report.after().into()).await?;
-    Ok(Some(Letter { tag, to: to.clone(), at: now.clone(), body, card: scan.finish(), asked }))
+    let addresses = told.iter().map(|told| told.rcpt.address.clone()).take(RECIPIENTS_MAX).collect();
+    Ok(Some(Letter {
+        tag,
+        to: to.clone(),
+        about: envelope.tag,
+        what: (kind, addresses),
+        at: now.clone(),
+        body,
+        card: scan.finish(),
+        asked,
+    }))
 }
 
 async fn put(body: &mut NewBody, scan: &mut card::Builder, piece: Bytes) -> Result<(), Refusal> {
@@ -253,7 +271,16 @@ impl Letter {
             Route::UnknownUser | Route::Moved(_) => (),
         }
         match posted {
-            true => batch.bodies.push(self.body),
+            true => {
+                let (kind, about) = self.what;
+                let kind = Cow::Borrowed(story::word(kind));
+                batch.story.push(Event {
+                    at: self.at.timestamp().as_microsecond(),
+                    tag: Some(self.about),
+                    what: What::Told { notice: self.tag, kind, to: self.to, about },
+                });
+                batch.bodies.push(self.body);
+            }
             false => self.lost("its address leads nowhere"),
         }
         Ok(())

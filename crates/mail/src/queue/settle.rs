@@ -14,6 +14,7 @@ use super::schedule::{self, History};
 use super::{Attempt, Envelope, Errand, Queue, Rcpt, Slot, Verdict};
 use crate::Refusal;
 use crate::outbound::NextHop;
+use crate::story::{Became, Event, Tried, What};
 
 /// How often, and how long apart, it is tried to write down what happened while the store does not take it. What was
 /// delivered and cannot be taken out of the queue would be delivered again.
@@ -90,11 +91,13 @@ impl Queue {
                 // The sender of a message with by-trace hears of each hop (RFC 2852 section 4.1.4.3).
                 let tell = (rcpt.asked.wants_success() && !dsn_passed) || traced;
                 self.tracing(envelope, &rcpt, "delivered", &attempt);
+                self.tried(envelope, &rcpt, Became::Delivered, &attempt, None);
                 Fate::Done(tell.then(|| Told::new(rcpt, kind, Some(attempt))))
             }
             Verdict::Failed(attempt) => {
                 let attempt = attempt.bounded();
                 self.tracing(envelope, &rcpt, "failed", &attempt);
+                self.tried(envelope, &rcpt, Became::Failed, &attempt, None);
                 Fate::Done(rcpt.asked.wants_failure().then(|| Told::new(rcpt, Kind::Failed, Some(attempt))))
             }
             Verdict::Deferred(attempt) => {
@@ -117,9 +120,11 @@ impl Queue {
         let outgoing = self.outgoing();
         let now = self.inner.world.moment();
         rcpt.attempts = rcpt.attempts.saturating_add(1);
-        rcpt.last = Some(attempt);
         let history = History { since: schedule::since(envelope), attempts: rcpt.attempts };
-        match schedule::next_attempt(&outgoing.queue, history, now, self.inner.random()) {
+        let next = schedule::next_attempt(&outgoing.queue, history, now, self.inner.random());
+        self.tried(envelope, &rcpt, Became::Deferred, &attempt, next);
+        rcpt.last = Some(attempt);
+        match next {
             Some(next) => {
                 let (deadline, _) = schedule::deadline(&outgoing.queue, envelope, &rcpt);
                 // Not for the peer that is here now, but for its next visit.
@@ -141,6 +146,11 @@ impl Queue {
         let waited = self.inner.world.moment().saturating_sub(since);
         let last = told.attempt.as_ref().map(|attempt| attempt.text.as_str()).unwrap_or_default();
         told.words = words_of_the_end(waited, too_late, last);
+        self.inner.office.tell(|| Event {
+            at: self.inner.world.moment(),
+            tag: Some(envelope.tag),
+            what: What::GivenUp { to: told.rcpt.address.clone(), why: told.words.clone() },
+        });
         told.rcpt.asked.wants_failure().then_some(told)
     }
 
@@ -251,6 +261,7 @@ impl Queue {
                         self.inner.office.shared.indexing.delivered(arrival.account);
                     }
                 }
+                batch.story.into_iter().for_each(|event| self.inner.office.tell(|| event));
                 Ok(())
             }
             // The process ends; what is in the store when it starts again is the truth.
@@ -330,6 +341,15 @@ impl Queue {
         if let Err(error) = self.inner.store().commit(Tx { id: None, require: vec![], ops }, vec![]).await {
             crate::office::unreadable(error);
         }
+    }
+
+    /// Tells the story of a message how a try went.
+    fn tried(&self, envelope: &Envelope, rcpt: &Rcpt, became: Became, attempt: &Attempt, next: Option<i64>) {
+        self.inner.office.tell(|| Event {
+            at: attempt.at,
+            tag: Some(envelope.tag),
+            what: What::Tried(Tried::new(rcpt.address.clone(), became, attempt, next)),
+        });
     }
 
     fn tracing(&self, envelope: &Envelope, rcpt: &Rcpt, what: &'static str, attempt: &Attempt) {

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::Settings;
 use super::keys::{
     Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3, Queue,
-    Relay, Route, Smarthost, Smtp, Store, Tls,
+    Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
 };
 use super::outbound;
 use super::peer;
@@ -44,6 +44,7 @@ pub(super) fn known() -> Known {
         .with::<Accounts>()
         .with::<Auth>()
         .with::<Store>()
+        .with::<Trace>()
         .with::<Log>()
 }
 
@@ -105,6 +106,7 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "accounts" => settings.accounts = read_section(table, &known, report),
                 "auth" => settings.auth = read_section(table, &known, report),
                 "store" => settings.store = read_section(table, &known, report),
+                "trace" => settings.trace = read_section(table, &known, report),
                 "log" => settings.log = read_section(table, &known, report),
                 _ => report.add(key.span(), name, known.section_advice(name)),
             }

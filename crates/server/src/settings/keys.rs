@@ -411,6 +411,19 @@ section! {
 }
 
 section! {
+    /// The story of each message, for `packetboat trace`: who sent it, where it went, what other servers said. Names and
+    /// addresses are in it, and nothing of what people write.
+    Trace ["trace"] {
+        /// Keep it.
+        enabled: bool = true;
+        /// For so long.
+        keep: Duration = seconds(14 * 24 * 60 * 60), in minutes(1)..=seconds(366 * 24 * 60 * 60);
+        /// Octets of all of it; the oldest goes first.
+        size: Size = mib(256), in mib(1)..=Size(1 << 40);
+    }
+}
+
+section! {
     /// The log, on standard error.
     Log ["log"] {
         /// "text" for people, "json" for programs.

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub use example::{example, reference};
 pub use keys::{
     Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3, Queue,
-    Relay, Route, Smarthost, Smtp, Store, Tls,
+    Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
 };
 pub use outbound::{DomainPattern, Family, OutgoingTls, SenderPattern, SmarthostTls, Via};
 pub use problem::{Problem, SettingsError};
@@ -69,6 +69,8 @@ pub struct Settings {
     pub auth: Auth,
     /// `[store]`
     pub store: Store,
+    /// `[trace]`
+    pub trace: Trace,
     /// `[log]`
     pub log: Log,
 }
