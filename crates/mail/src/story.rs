@@ -48,6 +48,11 @@ pub enum What {
     Refused(Box<Refused>),
     /// It was tried to hand it on.
     Tried(Box<Tried>),
+    /// What waited for its time is in the mailbox here.
+    Arrived {
+        /// For whom.
+        to: Address,
+    },
     /// It is not tried any more.
     GivenUp {
         /// For whom.

@@ -38,6 +38,7 @@ enum Command {
     Stats(commands::control::ControlArgs),
     /// Have the running server finish the work in hand and end
     Stop(commands::control::ControlArgs),
+    Trace(commands::trace::TraceArgs),
     /// Show who is connected to the running server
     Who(commands::control::ControlArgs),
 }
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Stats(args) => commands::control::run(&args, ServerRequest::Metrics),
         Command::Stop(args) => commands::control::run(&args, ServerRequest::Stop),
+        Command::Trace(args) => commands::trace::run(&args),
         Command::Who(args) => commands::control::run(&args, ServerRequest::Connections),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Zoned;
 use packetboat_account::{Authenticator, Directory, DirectoryError};
 use packetboat_mail::queue::{Queue, World};
+use packetboat_mail::story::Sink;
 use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::InvalidAddress;
 use packetboat_smtp::server::Role;
@@ -22,6 +23,7 @@ use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
 use crate::session::{Counter, ImapService, Pop3Service, SmtpService};
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
+use crate::trace;
 
 /// The rooms behind the counter. Clones share everything.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct App {
     pub office: PostOffice,
     /// What is on its way to other servers.
     pub queue: Queue,
+    /// What happened to messages.
+    pub trace: trace::Reader,
 }
 
 /// Why the program does not run, or stopped running.
@@ -83,7 +87,12 @@ impl App {
         let office = PostOffice::new(store.clone(), directory.clone(), hostname, limits);
         office.set_outgoing(settings.outgoing());
         let queue = Queue::new(office.clone(), world());
-        Ok(App { store, directory, authenticator, office, queue })
+        let recorder = trace::Options::of(settings).map(trace::Recorder::start).transpose()?;
+        if let Some(recorder) = &recorder {
+            office.tell_to(Arc::clone(recorder) as Arc<dyn Sink>);
+        }
+        let trace = trace::Reader { dir: trace::directory(&settings.general.data), recorder };
+        Ok(App { store, directory, authenticator, office, queue, trace })
     }
 
     /// Adds a service for each protocol. What it gives carries mail to other servers, when it is run.
@@ -141,6 +150,9 @@ impl App {
     /// Commits what waits and gives the store back.
     pub async fn close(self) {
         self.store.stop().await;
+        if let Some(recorder) = self.trace.recorder {
+            let _ = tokio::task::spawn_blocking(move || recorder.flush()).await;
+        }
     }
 }
 
@@ -203,8 +215,12 @@ fn listen_for_commands(app: &App, context: &Context) -> impl Future<Output = ()>
     let serving = match AdminSocket::bind(&path) {
         Ok(socket) => {
             let running = Some(Arc::new(context.clone()) as Arc<dyn admin::Running>);
-            let commands =
-                admin::Context { directory: app.directory.clone(), office: app.office.clone(), running };
+            let commands = admin::Context {
+                directory: app.directory.clone(),
+                office: app.office.clone(),
+                trace: app.trace.clone(),
+                running,
+            };
             Some(tokio::spawn(socket.serve(commands, context.shutdown.signal())))
         }
         // Mail goes on without it.

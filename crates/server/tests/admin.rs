@@ -14,6 +14,7 @@ use packetboat_server::admin::{
 };
 use packetboat_server::settings::Settings;
 use packetboat_server::shutdown::{Phase, Shutdown};
+use packetboat_server::trace;
 use packetboat_store::Store;
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -70,7 +71,8 @@ impl Server {
         let socket = AdminSocket::bind(&settings.admin_socket()).unwrap();
         let shutdown = Shutdown::new();
         let office = accounts::post_office(&settings, &directory);
-        let context = Context { directory, office, running: Some(idle.clone()) };
+        let trace = trace::Reader { dir: trace::directory(&settings.general.data), recorder: None };
+        let context = Context { directory, office, trace, running: Some(idle.clone()) };
         let serving = tokio::spawn(socket.serve(context, shutdown.signal()));
         Server { settings, idle, shutdown, serving, _dir: dir }
     }

@@ -258,7 +258,7 @@ impl Intake {
     }
 
     /// Whether it is not to be delivered before a time that has not come yet (RFC 4865).
-    fn comes_later(&self) -> bool {
+    pub(super) fn comes_later(&self) -> bool {
         self.asked.hold_until.is_some_and(|until| until > self.began.timestamp().as_microsecond())
     }
 

@@ -6,6 +6,7 @@ use packetboat_store::{OpResult, Receipt};
 
 use super::{Intake, LegPlace, Outcome, Place, Recipient, Several};
 use crate::Role;
+use crate::queue::HERE;
 use crate::story::{self, Event, RECIPIENTS_MAX, Taken, What, shortened};
 
 impl Intake {
@@ -14,6 +15,9 @@ impl Intake {
         let taken = |(recipient, outcome): &(Recipient, Outcome)| {
             let (place, behind) = match (&recipient.place, outcome) {
                 (_, Err(refusal)) => (story::Place::Nowhere { why: refusal.to_string() }, Vec::new()),
+                (Place::Here(_), Ok(())) if self.comes_later() => {
+                    (story::Place::Queue { hop: HERE.to_owned() }, Vec::new())
+                }
                 (Place::Here(_), Ok(())) => (story::Place::Mailbox, Vec::new()),
                 (Place::Queue(hop), Ok(())) => (story::Place::Queue { hop: hop.to_string() }, Vec::new()),
                 (Place::Several(several), Ok(())) => (story::Place::Alias, behind(several)),

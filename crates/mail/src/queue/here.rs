@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use packetboat_account::Found;
+use packetboat_message::Address;
 use packetboat_message::dsn::{Kind, Status};
 use packetboat_message::trace::return_path;
 use packetboat_store::{AccountId, AddMessage, BodySource, Flags, Leased, Op};
@@ -28,6 +29,7 @@ pub(crate) fn rest_of_here() -> Op {
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) account: AccountId,
+    pub(super) to: Address,
     pub(super) add: AddMessage,
 }
 
@@ -95,8 +97,9 @@ impl Queue {
             received_at: now,
             uid: None,
         };
+        let to = rcpt.address.clone();
         let told = rcpt.asked.wants_success().then(|| Told::new(rcpt, Kind::Delivered, None));
-        Fate::Arrives(Box::new(Arrival { account: account.id, add }), told)
+        Fate::Arrives(Box::new(Arrival { account: account.id, to, add }), told)
     }
 }
 

@@ -259,6 +259,11 @@ impl Queue {
                 for (fate, gone) in fates.iter().zip(gone) {
                     if let (Fate::Arrives(arrival, _), false) = (fate, *gone) {
                         self.inner.office.shared.indexing.delivered(arrival.account);
+                        self.inner.office.tell(|| Event {
+                            at: self.inner.world.moment(),
+                            tag: Some(envelope.tag),
+                            what: What::Arrived { to: arrival.to.clone() },
+                        });
                     }
                 }
                 batch.story.into_iter().for_each(|event| self.inner.office.tell(|| event));

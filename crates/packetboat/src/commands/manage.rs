@@ -222,6 +222,7 @@ fn as_json(item: &Item) -> String {
         Item::Way(way) => serde_json::to_string(way),
         Item::AppPassword(app) => serde_json::to_string(app),
         Item::Secret(secret) => serde_json::to_string(secret),
+        Item::Story(story) => serde_json::to_string(story),
         Item::Connection(connection) => serde_json::to_string(connection),
         Item::Metric(line) => serde_json::to_string(line),
         Item::Copied(copied) => serde_json::to_string(copied),

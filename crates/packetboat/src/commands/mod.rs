@@ -13,6 +13,7 @@ pub(crate) mod init;
 mod manage;
 pub(crate) mod send;
 pub(crate) mod serve;
+pub(crate) mod trace;
 
 use std::fmt::Display;
 use std::process::ExitCode;

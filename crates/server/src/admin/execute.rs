@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::error::{AdminError, ErrorKind};
 use super::item::{Account, AppPassword, Connection, Done, Item, QuotaUse, Secret};
 use super::request::{AccountRequest, NewPassword, Password, Request, ServerRequest};
+use crate::trace::Reader;
 
 /// Entries read from the store at a time.
 pub(super) const PAGE: usize = 256;
@@ -24,6 +25,8 @@ pub struct Context {
     pub directory: Directory,
     /// The post office, for moving mail.
     pub office: PostOffice,
+    /// What happened to messages.
+    pub trace: Reader,
     /// The server, where one runs.
     pub running: Option<Arc<dyn Running>>,
 }
@@ -85,6 +88,7 @@ pub async fn execute(request: Request, context: &Context, items: &Items) -> Resu
             })?;
             items.tell(Item::Copied(copied.into())).await
         }
+        Request::Trace(request) => super::trace::trace(request, context, items).await,
         Request::Import { .. } | Request::Export { .. } => {
             Err(AdminError::new(ErrorKind::Usage, "mail moves over a connection of its own"))
         }

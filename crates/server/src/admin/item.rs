@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use packetboat_account::credential::AppPasswordInfo;
+use packetboat_mail::story::Event;
 use serde::{Deserialize, Serialize};
 
 use super::request::Password;
@@ -23,6 +24,8 @@ pub enum Item {
     AppPassword(AppPassword),
     /// A secret just made.
     Secret(Secret),
+    /// What happened to a message.
+    Story(Box<Told>),
     /// A connection that stands.
     Connection(Connection),
     /// Numbers in the text format of Prometheus, line by line.
@@ -142,6 +145,38 @@ pub struct Secret {
     pub name: Option<String>,
     /// Its text.
     pub password: Password,
+}
+
+/// What happened to a message, and where it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The message's name; `None`: it was refused before it had one.
+    pub tag: Option<String>,
+    /// What happened, in order; moments are microseconds since the epoch.
+    pub events: Vec<Event>,
+    /// How many more events there are.
+    pub more: usize,
+    /// For whom it waits in the queue now.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A recipient's copy that waits in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its number in the queue.
+    pub queue: u64,
+    /// For whom; `None`: it cannot be read.
+    pub to: Option<String>,
+    /// The next hop.
+    pub hop: String,
+    /// It waits until it is released.
+    pub held: bool,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Not tried before this.
+    pub not_before: jiff::Timestamp,
+    /// When it is given up, or its sender is told that it takes long.
+    pub deadline: jiff::Timestamp,
 }
 
 /// A connection that stands.

@@ -18,9 +18,15 @@ mod listen;
 mod office;
 mod request;
 mod running;
+mod trace;
 mod transfer;
 
 pub use packetboat_account::{Quota, Service};
+/// What stories are made of.
+pub mod story {
+    pub use packetboat_mail::queue::{Stage, Verified};
+    pub use packetboat_mail::story::{Became, Event, Place, Recipient, Refused, Taken, Tls, Tried, What};
+}
 /// Reading the `aliases` files of other mail servers.
 pub mod aliases_file {
     pub use packetboat_mail::alias::{
@@ -31,11 +37,13 @@ pub mod aliases_file {
 
 pub use error::{AdminError, ErrorKind};
 pub use execute::{Context, Items, Running, execute};
-pub use item::{Account, Alias, AppPassword, Connection, Copied, Domain, Done, Item, QuotaUse, Secret, Way};
+pub use item::{
+    Account, Alias, AppPassword, Connection, Copied, Domain, Done, Item, QuotaUse, Secret, Told, Waiting, Way,
+};
 pub use listen::{AdminSocket, SocketError};
 pub use office::Office;
 pub use request::{
-    AccountRequest, AliasRequest, DomainRequest, NewPassword, Password, Request, ServerRequest,
+    AccountRequest, AliasRequest, DomainRequest, NewPassword, Password, Request, ServerRequest, TraceRequest,
 };
 pub use transfer::{
     Export, Exported, ExportedMailbox, ExportedMessage, Import, ImportMailbox, ImportMessage, ImportTarget,

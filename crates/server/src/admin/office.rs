@@ -19,6 +19,7 @@ use super::transfer::{self, Export, Import, Wire};
 use crate::accounts;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
+use crate::trace::{self, Reader};
 
 /// Where requests go.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ impl Office {
         })?;
         let directory = Directory::open(store, accounts::directory_options(settings)).await?;
         let office = accounts::post_office(settings, &directory);
-        Ok(Office(Way::Here(Box::new(Context { directory, office, running: None }))))
+        let trace = Reader { dir: trace::directory(&settings.general.data), recorder: None };
+        Ok(Office(Way::Here(Box::new(Context { directory, office, trace, running: None }))))
     }
 
     /// Whether a server answers.

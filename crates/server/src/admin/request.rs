@@ -18,6 +18,8 @@ pub enum Request {
     Account(AccountRequest),
     /// With an alias.
     Alias(AliasRequest),
+    /// Tell the story of messages.
+    Trace(TraceRequest),
     /// With the running server.
     Server(ServerRequest),
     /// Copy the store, while it works.
@@ -55,6 +57,19 @@ impl From<DomainRequest> for Request {
     fn from(request: DomainRequest) -> Request {
         Request::Domain(request)
     }
+}
+
+/// Which messages' stories are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceRequest {
+    /// A message's name, a number of the queue, a Message-ID or a recipient.
+    pub what: String,
+    /// Something happened not before this.
+    pub since: Option<jiff::Timestamp>,
+    /// And not after this.
+    pub until: Option<jiff::Timestamp>,
+    /// So many stories at most, the latest ones.
+    pub limit: u32,
 }
 
 /// Something to be done with a domain.

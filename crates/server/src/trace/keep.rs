@@ -57,6 +57,8 @@ pub(super) fn parts(dir: &Path) -> io::Result<Vec<Part>> {
 pub(super) struct Files {
     options: Options,
     current: Option<Current>,
+    /// Keeps apart files that are begun in the same second, in order.
+    number: u32,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,7 @@ struct Current {
 impl Files {
     pub(super) fn open(options: Options) -> io::Result<Files> {
         DirBuilder::new().recursive(true).mode(0o700).create(&options.dir)?;
-        let mut files = Files { options, current: None };
+        let mut files = Files { options, current: None, number: 0 };
         files.prune(Timestamp::now());
         Ok(files)
     }
@@ -80,11 +82,8 @@ impl Files {
             return Ok(());
         }
         let most = (self.options.size / PARTS).clamp(FILE_MIN, FILE_MAX);
-        let oldest = self.options.keep / u32::try_from(PARTS).unwrap_or(u32::MAX);
-        let fits = |current: &Current| {
-            current.written < most
-                && age(current.begun.as_second(), now) < oldest.max(Duration::from_secs(60))
-        };
+        let span = self.span();
+        let fits = |current: &Current| current.written < most && age(current.begun.as_second(), now) < span;
         if !self.current.as_ref().is_some_and(fits) {
             self.current = Some(Current { file: self.begin(now)?, written: 0, begun: now });
             self.prune(now);
@@ -99,15 +98,21 @@ impl Files {
         written
     }
 
-    fn begin(&self, now: Timestamp) -> io::Result<File> {
-        let mut number = 0;
-        loop {
-            let path = self.options.dir.join(format!("{:012}-{number:03}{ENDING}", now.as_second()));
+    fn begin(&mut self, now: Timestamp) -> io::Result<File> {
+        for _ in 0..FILES_MAX {
+            self.number = self.number.wrapping_add(1);
+            let path = self.options.dir.join(format!("{:012}-{:06}{ENDING}", now.as_second(), self.number));
             match OpenOptions::new().append(true).create_new(true).mode(0o600).open(path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 999 => number += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 opened => return opened,
             }
         }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// For how long a file is written at most.
+    fn span(&self) -> Duration {
+        (self.options.keep / u32::try_from(PARTS).unwrap_or(u32::MAX)).max(Duration::from_secs(60))
     }
 
     /// Removes what is too old or too much. The file that is being written stays.
@@ -121,11 +126,9 @@ impl Files {
         }
         let mut size: u64 = parts.iter().map(|part| part.size).sum();
         let mut left = parts.len();
-        // Until which moment a file was written is when the next was begun.
-        let ends: Vec<i64> = parts.iter().skip(1).map(|part| part.begun).chain([now.as_second()]).collect();
         let most = self.options.size - self.options.size / PARTS;
-        for (part, end) in parts.iter().zip(ends) {
-            if size <= most && left < FILES_MAX && age(end, now) <= self.options.keep {
+        for part in &parts {
+            if size <= most && left < FILES_MAX && age(part.begun, now) <= self.options.keep + self.span() {
                 break;
             }
             if let Err(error) = fs::remove_file(&part.path) {

@@ -129,7 +129,8 @@ fn what_is_kept_has_bounds() {
     assert!(size() > options.size / 2, "{}", size());
     // After their time they go, except what is being written.
     files.append(&block, at(3500)).unwrap();
-    files.append(&block, at(7100 + 3600)).unwrap();
+    files.append(&block, at(7200)).unwrap();
+    files.prune(at(7200 + 3601));
     assert_eq!(size(), 32 * 1024);
     drop(files);
     // Another server begins a file of its own, and takes away what is too old.

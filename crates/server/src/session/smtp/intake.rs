@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use packetboat_mail::queue::{Asked, BodyKind, DeliverBy, Notify, RcptAsked, Ret};
-use packetboat_mail::{Addressee, Intake, Origin, Outcome, Place, Reach, Refusal, Role as MailRole};
+use packetboat_mail::story::{Event, Refused, What, shortened};
+use packetboat_mail::{
+    Addressee, Intake, MessageTag, Origin, Outcome, Place, Reach, Refusal, Role as MailRole,
+};
 use packetboat_message::trace::{Protocol, With};
 use packetboat_smtp::command::HelloVerb;
 use packetboat_smtp::envelope::{self, ForwardPath, Recipient, Sender};
@@ -82,7 +85,7 @@ impl Smtp {
                 session.accept();
             }
             Err(refusal) => {
-                self.log_refusal(&shown, "", &refusal);
+                self.log_refusal(None, &shown, "", &refusal);
                 session.refuse(refusal_reply(&refusal));
             }
         }
@@ -104,8 +107,8 @@ impl Smtp {
                 }
             }
             Err(refusal) => {
-                let sender = message.sender.clone();
-                self.log_refusal(&sender, &to.to_string(), &refusal);
+                let (sender, tag) = (message.sender.clone(), message.intake.tag());
+                self.log_refusal(Some(tag), &sender, &to.to_string(), &refusal);
                 session.refuse(refusal_reply(&refusal));
             }
         }
@@ -168,7 +171,7 @@ impl Smtp {
                             connection = self.peer.id, peer = %self.peer, %tag, sender, octets, recipient, login,
                             "delivered"
                         ),
-                        (Err(refusal), _) => self.log_refusal(&sender, &recipient, refusal),
+                        (Err(refusal), _) => self.log_refusal(Some(tag), &sender, &recipient, refusal),
                     }
                 }
                 for recipient in &accepted.shown {
@@ -181,7 +184,7 @@ impl Smtp {
             }
             Err(refusal) => {
                 self.count(if refusal.is_temporary() { "deferred" } else { "rejected" });
-                self.log_refusal(&sender, "", &refusal);
+                self.log_refusal(Some(tag), &sender, "", &refusal);
                 let answers = if self.role == Role::Lmtp { recipients.max(1) } else { 1 };
                 for _ in 0..answers {
                     session.refuse(refusal_reply(&refusal));
@@ -204,10 +207,28 @@ impl Smtp {
         }
     }
 
-    pub(super) fn log_refusal(&self, sender: &str, recipient: &str, refusal: &Refusal) {
+    pub(super) fn log_refusal(
+        &self,
+        tag: Option<MessageTag>,
+        sender: &str,
+        recipient: &str,
+        refusal: &Refusal,
+    ) {
         let (connection, peer) = (self.peer.id, &self.peer);
         let reason = refusal.to_string();
         tracing::info!(connection, %peer, sender, recipient, reason, "refused");
+        self.counter.office.tell(|| Event {
+            at: Timestamp::now().as_microsecond(),
+            tag,
+            what: What::Refused(Box::new(Refused {
+                from: shortened(sender.to_owned()),
+                to: (!recipient.is_empty()).then(|| shortened(recipient.to_owned())),
+                login: self.visitor.identity().map(|identity| identity.login.to_string()),
+                peer: self.peer.ip(),
+                why: shortened(reason.clone()),
+                for_now: refusal.is_temporary(),
+            })),
+        });
     }
 }
 
