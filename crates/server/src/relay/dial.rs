@@ -412,3 +412,6 @@ pub(super) fn fixed(hop: &NextHop) -> Option<Host> {
         NextHop::Mx(_) | NextHop::Smarthost(_) | NextHop::Peer(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
