@@ -1,7 +1,7 @@
 //! The load generator: measures mail servers from outside, beside each other, in one run.
 //!
 //! It hands over messages by SMTP, waits until all are in the mailboxes, fetches them back by POP3 and compares them,
-//! holds connections open, and starts servers on full stores; and it asks IMAP servers about large mailboxes. Servers are
+//! holds connections open, and starts servers on full stores; it sends mail through to a sink that counts; and it asks IMAP servers about large mailboxes. Servers are
 //! measured in alternation (A B, B A, A B), and the ratio is the median of the rounds' ratios. It knows no room of the house: what it measures is what anybody
 //! can see.
 //!
@@ -15,8 +15,10 @@ mod imap_content;
 mod imap_rows;
 mod meter;
 mod pop3;
+mod relay;
 mod report;
 mod rows;
+mod sink;
 mod smtp;
 mod target;
 mod wire;
@@ -53,7 +55,7 @@ struct Arguments {
     /// The unpacked packages of Postfix and Dovecot
     #[arg(long, value_name = "DIR")]
     peers: PathBuf,
-    /// Some of: packetboat, packetboat=OTHER-BINARY, postfix-dovecot (mail), dovecot-maildir and dovecot-mdbox (IMAP); the
+    /// Some of: packetboat, packetboat=OTHER-BINARY, postfix-dovecot (mail), postfix (relay), dovecot-maildir and dovecot-mdbox (IMAP); the
     /// first is compared with the best of the others [default: packetboat and all peers]
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
@@ -92,12 +94,15 @@ enum Set {
     Mail,
     /// IMAP on large mailboxes
     Imap,
+    /// Mail from many to one next hop
+    Relay,
 }
 
 impl Set {
     fn rows(self, quick: bool) -> Vec<Row> {
         match self {
             Set::Mail => rows::mail(),
+            Set::Relay => relay::all().into_iter().map(Row::Relay).collect(),
             Set::Imap => imap_rows::all(quick).into_iter().map(Row::Imap).collect(),
         }
     }
@@ -105,6 +110,7 @@ impl Set {
     fn servers(self) -> &'static [&'static str] {
         match self {
             Set::Mail => &["packetboat", "postfix-dovecot"],
+            Set::Relay => &["packetboat", "postfix"],
             Set::Imap => &["packetboat", "dovecot-maildir", "dovecot-mdbox"],
         }
     }
@@ -216,6 +222,7 @@ impl Arguments {
                 Ok(Spec::Packetboat { name: format!("packetboat={binary}"), binary: binary.into() })
             }
             None if server == "postfix-dovecot" => Ok(Spec::Peer { tree: self.peers.clone() }),
+            None if server == "postfix" => Ok(Spec::Postfix { tree: self.peers.clone() }),
             None if server == "dovecot-maildir" => {
                 Ok(Spec::Dovecot { tree: self.peers.clone(), format: Format::Maildir })
             }

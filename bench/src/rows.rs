@@ -13,6 +13,7 @@ use crate::imap_rows::ImapBench;
 pub(crate) use crate::imap_rows::ImapRow;
 use crate::meter::own_cpu;
 use crate::pop3::{AHEAD, Maildrop};
+use crate::relay::{RelayBench, RelayRow};
 use crate::smtp::hand_over;
 use crate::target::{PASSWORD, Spec, Target, address, seed_maildirs};
 use crate::wire::Conn;
@@ -49,6 +50,7 @@ pub(crate) enum Row {
     Idle(Door),
     Start,
     Imap(ImapRow),
+    Relay(RelayRow),
 }
 
 /// Where idle connections wait.
@@ -95,6 +97,7 @@ impl fmt::Display for Row {
             Row::Idle(Door::Maildrop) => write!(f, "idle POP3 connections, logged in"),
             Row::Start => write!(f, "start on 100,000 messages"),
             Row::Imap(row) => write!(f, "{row}"),
+            Row::Relay(row) => write!(f, "{row}"),
         }
     }
 }
@@ -156,11 +159,13 @@ pub(crate) struct Bench<'a> {
     stored: Option<PathBuf>,
     runs: usize,
     imap: ImapBench<'a>,
+    relay: RelayBench<'a>,
 }
 
 impl<'a> Bench<'a> {
     pub(crate) fn new(spec: &'a Spec, scale: &'a Scale, dir: PathBuf) -> Bench<'a> {
         let imap = ImapBench::new(spec, scale, dir.clone());
+        let relay = RelayBench::new(spec, scale, dir.clone());
         Bench {
             spec,
             scale,
@@ -171,6 +176,7 @@ impl<'a> Bench<'a> {
             stored: None,
             runs: 0,
             imap,
+            relay,
         }
     }
 
@@ -187,6 +193,7 @@ impl<'a> Bench<'a> {
             Row::Idle(door) => self.idle(door),
             Row::Start => self.start(),
             Row::Imap(row) => self.imap.measure(row),
+            Row::Relay(row) => self.relay.measure(row),
         }
     }
 
@@ -404,7 +411,9 @@ impl<'a> Bench<'a> {
         let target = Target::start(self.spec, &dir, MAILBOXES)?;
         match self.spec {
             Spec::Packetboat { .. } => drop(hand_over(target.smtp, &run, 0, count, 50, &address)?),
-            Spec::Peer { .. } | Spec::Dovecot { .. } => seed_maildirs(&dir, &run, count)?,
+            Spec::Peer { .. } | Spec::Postfix { .. } | Spec::Dovecot { .. } => {
+                seed_maildirs(&dir, &run, count)?
+            }
         }
         wait_for_delivery(&target, &run, count)?;
         target.stop();

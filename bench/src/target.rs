@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::content::{MAILBOXES, Run};
 use crate::meter::Group;
+use crate::relay::OUT;
 
 /// How long a server may take until it listens.
 const START: Duration = Duration::from_secs(60);
@@ -42,6 +43,8 @@ pub(crate) enum Spec {
     Packetboat { name: String, binary: PathBuf },
     /// Postfix with Dovecot, from this tree of unpacked packages.
     Peer { tree: PathBuf },
+    /// Postfix alone, for relaying.
+    Postfix { tree: PathBuf },
     /// Dovecot alone, for IMAP, keeping mail in this format.
     Dovecot { tree: PathBuf, format: Format },
 }
@@ -58,6 +61,7 @@ impl Spec {
         match self {
             Spec::Packetboat { name, .. } => name,
             Spec::Peer { .. } => "postfix-dovecot",
+            Spec::Postfix { .. } => "postfix",
             Spec::Dovecot { format: Format::Maildir, .. } => "dovecot-maildir",
             Spec::Dovecot { format: Format::Mdbox, .. } => "dovecot-mdbox",
         }
@@ -72,7 +76,7 @@ impl Spec {
                     out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
                 format!("{said} ({})", binary.display())
             }
-            Spec::Peer { tree } | Spec::Dovecot { tree, .. } => {
+            Spec::Peer { tree } | Spec::Postfix { tree } | Spec::Dovecot { tree, .. } => {
                 let listed = fs::read_to_string(tree.join("versions")).unwrap_or_default();
                 let of_interest = |line: &&str| line.starts_with("postfix") || line.starts_with("dovecot");
                 listed.lines().filter(of_interest).collect::<Vec<_>>().join(", ")
@@ -108,19 +112,31 @@ pub(crate) fn address(m: usize) -> String {
 impl Target {
     /// Starts a server on `dir`, which it may have used before, with at least this many accounts.
     pub(crate) fn start(spec: &Spec, dir: &Path, accounts: usize) -> Result<Target> {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let group = Group::control(&number.to_string());
+        let group = next_group();
         match spec {
             Spec::Packetboat { binary, .. } => start_packetboat(binary, dir, accounts, group),
             Spec::Peer { tree } => {
                 let group = group.ok_or("Postfix and Dovecot need root and a cgroup2 mount")?;
                 start_peer(tree, dir, accounts, group)
             }
+            Spec::Postfix { .. } => Err("Postfix alone is for relaying".into()),
             Spec::Dovecot { tree, format } => {
                 let group = group.ok_or("Dovecot needs root and a cgroup2 mount")?;
                 start_dovecot(tree, dir, *format, accounts, group)
             }
+        }
+    }
+
+    /// Starts a server that sends on whatever it is given from this machine to the sink.
+    pub(crate) fn start_relay(spec: &Spec, dir: &Path, sink: SocketAddr) -> Result<Target> {
+        let group = next_group();
+        match spec {
+            Spec::Packetboat { binary, .. } => relay_packetboat(binary, dir, sink, group),
+            Spec::Postfix { tree } => {
+                let group = group.ok_or("Postfix needs root and a cgroup2 mount")?;
+                relay_postfix(tree, dir, sink, group)
+            }
+            Spec::Peer { .. } | Spec::Dovecot { .. } => Err("not for relaying".into()),
         }
     }
 
@@ -143,6 +159,55 @@ impl Drop for Target {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn next_group() -> Option<Group> {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    Group::control(&STARTED.fetch_add(1, Ordering::Relaxed).to_string())
+}
+
+fn relay_packetboat(binary: &Path, dir: &Path, sink: SocketAddr, group: Option<Group>) -> Result<Target> {
+    fs::create_dir_all(dir)?;
+    let smtp = free_port()?;
+    let closed: String = ["submission", "submissions", "pop3", "pop3s", "imap", "imaps"]
+        .map(|service| format!("{service} = []\n"))
+        .concat();
+    let settings = format!(
+        "hostname = \"mx.demo.test\"\ndata = \"data\"\n[listen]\nsmtp = \"127.0.0.1:{smtp}\"\n{closed}\
+         [relay]\ntrusted_networks = \"127.0.0.0/8\"\n[queue]\nconnections_per_destination = {OUT}\n\
+         [[route]]\ndomains = \"*\"\nvia = \"host:{sink}\"\n[log]\nlevel = \"info\"\n"
+    );
+    let file = dir.join("packetboat.toml");
+    fs::write(&file, settings)?;
+    let log = fs::File::options().create(true).append(true).open(dir.with_extension("log"))?;
+    let group = group.unwrap_or(Group::Tree(0));
+    let mut command = group.command(binary);
+    command.args(["serve", "--config"]).arg(file);
+    let begun = Instant::now();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+    let group = if let Group::Tree(_) = group { Group::Tree(child.id()) } else { group };
+    let (smtp, took) = (local(smtp), Duration::ZERO);
+    let authority = PathBuf::new();
+    let mut target =
+        Target { smtp, pop3: NOWHERE, imap: NOWHERE, imaps: NOWHERE, group, took, authority, child };
+    target.wait_for_greetings(begun)?;
+    Ok(target)
+}
+
+fn relay_postfix(tree: &Path, dir: &Path, sink: SocketAddr, group: Group) -> Result<Target> {
+    let smtp = free_port()?;
+    for sub in ["log", "run", "spool", "etc", "postfix", "queue", "data"] {
+        fs::create_dir_all(dir.join(sub))?;
+    }
+    chown(dir.join("data"), Some(64101), Some(64101))?;
+    let main = include_str!("../peer/relay.cf").replace("@SINK@", &sink.port().to_string());
+    fs::write(dir.join("postfix/main.cf"), main)?;
+    let master = include_str!("../peer/master.cf").replace("@SMTP@", &smtp.to_string());
+    fs::write(dir.join("postfix/master.cf"), master)?;
+    fs::write(dir.join("start"), include_str!("../peer/start"))?;
+    write_etc(&dir.join("etc"))?;
+    let ports = Ports { smtp: local(smtp), pop3: NOWHERE, imap: NOWHERE, imaps: NOWHERE };
+    start_in_namespace(tree, dir, ports, group)
 }
 
 fn start_packetboat(binary: &Path, dir: &Path, accounts: usize, group: Option<Group>) -> Result<Target> {
