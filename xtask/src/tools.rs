@@ -30,6 +30,7 @@ const CLIENTS: &[Need] = &[
     Need::Program("fetchmail", "fetchmail"),
     Need::Program("getmail", "getmail6"),
     Need::Program("mutt", "mutt"),
+    Need::Program("s-nail", "s-nail"),
     Need::Program("python3", "python3"),
     Need::PythonModule("ensurepip", "python3-venv"),
     Need::Program("mbsync", "isync"),

@@ -7,6 +7,7 @@
 pub mod link;
 pub mod net;
 pub mod send;
+pub mod sendmail;
 pub mod tls;
 pub mod transfer;
 

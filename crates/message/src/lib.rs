@@ -7,6 +7,7 @@ pub mod address;
 mod base64_lines;
 pub mod card;
 pub mod compose;
+pub mod crlf;
 pub mod date;
 pub mod dsn;
 mod encode;

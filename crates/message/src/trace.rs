@@ -74,6 +74,8 @@ pub enum Protocol {
     Esmtp,
     /// LMTP.
     Lmtp,
+    /// None: a program on this host handed the message in. `helo` is the user it ran as.
+    Local,
 }
 
 impl With {
@@ -83,6 +85,9 @@ impl With {
         // Columns: neither, S, A, SA.
         let row: [&str; 4] = match (self.protocol, self.utf8) {
             (Protocol::Smtp, _) => ["SMTP"; 4],
+            // There is none; only that the message is internationalised has to be known later.
+            (Protocol::Local, false) => [""; 4],
+            (Protocol::Local, true) => ["UTF8SMTP"; 4],
             (Protocol::Esmtp, false) => ["ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"],
             (Protocol::Lmtp, false) => ["LMTP", "LMTPS", "LMTPA", "LMTPSA"],
             (Protocol::Esmtp, true) => ["UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA"],
@@ -108,6 +113,36 @@ impl Received<'_> {
     /// The field, folded, with its last CRLF.
     pub fn to_field(&self) -> String {
         let mut out = Folded::new("Received:");
+        if self.with.protocol == Protocol::Local {
+            out.word("by");
+            out.word(&self.domain(self.by));
+            if let Some(user) = self.helo {
+                out.word(&format!("(from user {})", visible(user, false)));
+            }
+            if self.with.utf8 {
+                out.word("with");
+                out.word(self.with.keyword());
+            }
+        } else {
+            self.hop(&mut out);
+        }
+        out.fold();
+        out.word("id");
+        out.word(&visible(self.id, false));
+        // A UTF-8 path may stand here only if the message travels as internationalised mail (RFC 6531 section 3.7.3).
+        if let Some(recipient) = self.recipient.filter(|recipient| self.with.utf8 || !recipient.needs_utf8())
+        {
+            out.word("for");
+            out.word(&format!("<{}@{}>", recipient.local(), self.domain(recipient.domain())));
+        }
+        out.end_of_clauses();
+        out.fold();
+        out.word(&date::format(self.at));
+        out.finish()
+    }
+
+    /// From whom, by whom and how.
+    fn hop(&self, out: &mut Folded) {
         if self.helo.is_some() || self.client.is_some() {
             out.word("from");
             out.word(&self.origin());
@@ -123,19 +158,6 @@ impl Received<'_> {
         if let Some((version, cipher)) = self.tls {
             out.word(&format!("({} {})", visible(version, false), visible(cipher, false)));
         }
-        out.fold();
-        out.word("id");
-        out.word(&visible(self.id, false));
-        // A UTF-8 path may stand here only if the message travels as internationalised mail (RFC 6531 section 3.7.3).
-        if let Some(recipient) = self.recipient.filter(|recipient| self.with.utf8 || !recipient.needs_utf8())
-        {
-            out.word("for");
-            out.word(&format!("<{}@{}>", recipient.local(), self.domain(recipient.domain())));
-        }
-        out.end_of_clauses();
-        out.fold();
-        out.word(&date::format(self.at));
-        out.finish()
     }
 
     fn origin(&self) -> String {
@@ -271,6 +293,13 @@ mod tests {
         assert!(
             silent.starts_with("Received: from [192.0.2.1] ([192.0.2.1])\r\n\tby mx.example"),
             "{silent}"
+        );
+        let local = With { protocol: Protocol::Local, ..ESMTP };
+        let handed_in =
+            Received { helo: Some("www-data"), client: None, with: local, ..received(&by, &at) }.to_field();
+        assert!(
+            handed_in.starts_with("Received: by mx.example (from user www-data)\r\n\tid 4XYZ;"),
+            "{handed_in}"
         );
         let born_here = Received { helo: None, client: None, ..received(&by, &at) }.to_field();
         assert!(born_here.starts_with("Received: by mx.example with ESMTP\r\n\tid"), "{born_here}");

@@ -29,10 +29,12 @@ enum Command {
     Export(commands::export::ExportArgs),
     Import(Box<commands::import::ImportArgs>),
     Init(commands::init::InitArgs),
+    Queue(commands::queue::QueueArgs),
     /// Have the running server read its settings and certificates again
     Reload(commands::control::ControlArgs),
     Restore(commands::backup::RestoreArgs),
     Send(Box<commands::send::SendArgs>),
+    Sendmail(commands::sendmail::SendmailArgs),
     Serve(commands::serve::ServeArgs),
     /// Show what the running server has counted, as Prometheus reads it
     Stats(commands::control::ControlArgs),
@@ -44,6 +46,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Programs call it by the names that mail has had on every Unix.
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().map(std::path::PathBuf::from).unwrap_or_default();
+    if let Some(name @ ("sendmail" | "mailq" | "newaliases")) =
+        name.file_name().and_then(|name| name.to_str())
+    {
+        return commands::sendmail::run(name, arguments.collect());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -63,9 +73,11 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Init(args) => commands::init::run(&args),
+        Command::Queue(args) => commands::queue::run(args),
         Command::Reload(args) => commands::control::run(&args, ServerRequest::Reload),
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Send(args) => commands::send::run(*args),
+        Command::Sendmail(args) => commands::sendmail::run("sendmail", args.arguments),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Stats(args) => commands::control::run(&args, ServerRequest::Metrics),
         Command::Stop(args) => commands::control::run(&args, ServerRequest::Stop),

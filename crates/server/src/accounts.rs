@@ -1,11 +1,13 @@
 //! From settings to the directory, the log-ins and the store they stand on: the same for the server and for commands.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use packetboat_account::credential::{Argon2Cost, HashingRules};
 use packetboat_account::throttle::ThrottleRules;
 use packetboat_account::{AuthenticatorOptions, Directory, DirectoryOptions};
+use packetboat_mail::queue::{Queue, World};
 use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::Domain;
 
@@ -52,7 +54,15 @@ pub fn post_office(settings: &Settings, directory: &Directory) -> PostOffice {
         maildrop_delay: settings.pop3.login_delay,
         ..Limits::default()
     };
-    PostOffice::new(directory.store().clone(), directory.clone(), hostname, limits)
+    let office = PostOffice::new(directory.store().clone(), directory.clone(), hostname, limits);
+    office.set_outgoing(settings.outgoing());
+    office
+}
+
+/// The queue of a post office, by the time and randomness of this system.
+pub fn queue(office: &PostOffice) -> Queue {
+    let random = Arc::new(|| u64::from_ne_bytes(crate::session::random()));
+    Queue::new(office.clone(), World { now: Arc::new(jiff::Zoned::now), random })
 }
 
 /// How the store is opened.

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Zoned;
 use packetboat_account::{Authenticator, Directory, DirectoryError};
-use packetboat_mail::queue::{Queue, World};
+use packetboat_mail::queue::Queue;
 use packetboat_mail::story::Sink;
 use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::InvalidAddress;
@@ -15,6 +14,7 @@ use packetboat_store::{OpenError, Store};
 
 use crate::accounts;
 use crate::admin::{self, AdminSocket};
+use crate::local::pickup::Pickup;
 use crate::log;
 use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
@@ -86,7 +86,7 @@ impl App {
         };
         let office = PostOffice::new(store.clone(), directory.clone(), hostname, limits);
         office.set_outgoing(settings.outgoing());
-        let queue = Queue::new(office.clone(), world());
+        let queue = accounts::queue(&office);
         let recorder = trace::Options::of(settings).map(trace::Recorder::start).transpose()?;
         if let Some(recorder) = &recorder {
             office.tell_to(Arc::clone(recorder) as Arc<dyn Sink>);
@@ -191,14 +191,16 @@ where
     let office = app.office.clone();
     let indexing = tokio::spawn(async move { office.index().await });
     let admin = listen_for_commands(&app, server.context());
+    let pickup = take_from_drop_folder(&app, server.context());
     ready(&app, &ports).await?;
     let context = server.context().clone();
     let carrying = tokio::spawn(relay.run(context.shutdown.signal(), context.settings.general.stop_grace));
     server.run().await?;
     // What is on its way to other servers is finished, or goes again after the next start.
     let _ = carrying.await;
-    // A command that was begun is finished.
+    // What was begun is finished.
     admin.await;
+    pickup.await;
     indexing.abort();
     let failed = failure.is_finished();
     if !failed {
@@ -207,6 +209,25 @@ where
         return Ok(());
     }
     Err(AppError::StoreFailed(failure.await.unwrap_or_default()))
+}
+
+/// Takes what users of this machine leave. What it gives waits until the last message is taken.
+fn take_from_drop_folder(app: &App, context: &Context) -> impl Future<Output = ()> + use<> {
+    let domain = app.directory.default_domain().map(|domain| domain.to_string());
+    let taking = context.settings.listen.drop.then(|| {
+        match Pickup::open(&context.settings, app.office.clone(), domain) {
+            Ok(pickup) => Some(tokio::spawn(pickup.run(context.shutdown.signal()))),
+            Err(error) => {
+                tracing::error!(%error, "users of this machine cannot leave mail");
+                None
+            }
+        }
+    });
+    async {
+        if let Some(Some(taking)) = taking {
+            let _ = taking.await;
+        }
+    }
 }
 
 /// Serves the admin socket. What it gives waits until the last command is served.
@@ -218,6 +239,7 @@ fn listen_for_commands(app: &App, context: &Context) -> impl Future<Output = ()>
             let commands = admin::Context {
                 directory: app.directory.clone(),
                 office: app.office.clone(),
+                queue: app.queue.clone(),
                 trace: app.trace.clone(),
                 running,
             };
@@ -234,11 +256,6 @@ fn listen_for_commands(app: &App, context: &Context) -> impl Future<Output = ()>
             let _ = serving.await;
         }
     }
-}
-
-/// The time and randomness of this system.
-fn world() -> World {
-    World { now: Arc::new(Zoned::now), random: Arc::new(|| u64::from_ne_bytes(crate::session::random())) }
 }
 
 fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Config {

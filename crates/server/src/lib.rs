@@ -12,6 +12,7 @@ pub mod dns;
 pub mod drive;
 pub mod limits;
 pub mod listen;
+pub mod local;
 pub mod log;
 pub mod metrics;
 mod outbox;

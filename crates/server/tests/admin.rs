@@ -72,7 +72,13 @@ impl Server {
         let shutdown = Shutdown::new();
         let office = accounts::post_office(&settings, &directory);
         let trace = trace::Reader { dir: trace::directory(&settings.general.data), recorder: None };
-        let context = Context { directory, office, trace, running: Some(idle.clone()) };
+        let context = Context {
+            queue: packetboat_server::accounts::queue(&office),
+            directory,
+            office,
+            trace,
+            running: Some(idle.clone()),
+        };
         let serving = tokio::spawn(socket.serve(context, shutdown.signal()));
         Server { settings, idle, shutdown, serving, _dir: dir }
     }

@@ -15,7 +15,7 @@ mod raw;
 mod report;
 mod request;
 mod settings;
-mod spool;
+pub(crate) mod spool;
 #[cfg(test)]
 mod testing;
 

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 
+use packetboat_message::crlf::CrlfLines;
 use packetboat_message::fields::{RawField, fields};
 use packetboat_message::{Field, HeaderEnd, HeaderScan, Mailbox};
 
@@ -215,50 +216,6 @@ impl Addressed {
     }
 }
 
-/// Makes every line end a CRLF, also those of one CR, or of several CRs before a LF, and ends the last line.
-#[derive(Debug, Default)]
-struct CrlfLines {
-    /// CRs have come and been held back until it is clear what follows them.
-    after_cr: bool,
-    mid_line: bool,
-}
-
-impl CrlfLines {
-    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        let mut rest = chunk;
-        while let Some(&first) = rest.first() {
-            let len = match first {
-                b'\n' => {
-                    out.extend_from_slice(b"\r\n");
-                    (self.after_cr, self.mid_line) = (false, false);
-                    1
-                }
-                b'\r' => {
-                    self.after_cr = true;
-                    1
-                }
-                _ => {
-                    if self.after_cr {
-                        out.extend_from_slice(b"\r\n");
-                        self.after_cr = false;
-                    }
-                    let len = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-                    out.extend_from_slice(rest.get(..len).unwrap_or_default());
-                    self.mid_line = true;
-                    len
-                }
-            };
-            rest = rest.get(len..).unwrap_or_default();
-        }
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.after_cr || self.mid_line {
-            out.extend_from_slice(b"\r\n");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -274,25 +231,6 @@ mod tests {
         message.body.reader().read_to_end(&mut whole).unwrap();
         assert_eq!(whole.len() as u64, message.len());
         String::from_utf8(whole).unwrap()
-    }
-
-    #[test]
-    fn line_ends_become_crlf_however_the_input_is_cut() {
-        for (input, normal) in [
-            ("a\nb\n", "a\r\nb\r\n"),
-            ("a\r\nb", "a\r\nb\r\n"),
-            ("a\rb\r", "a\r\nb\r\n"),
-            ("a\r\r\nb\n\r\n\n", "a\r\nb\r\n\r\n\r\n"),
-            ("", ""),
-            ("\n", "\r\n"),
-        ] {
-            for size in 1..4 {
-                let (mut lines, mut out) = (CrlfLines::default(), Vec::new());
-                input.as_bytes().chunks(size).for_each(|chunk| lines.push(chunk, &mut out));
-                lines.finish(&mut out);
-                assert_eq!(String::from_utf8(out).unwrap(), normal, "{input:?} by {size}");
-            }
-        }
     }
 
     #[test]

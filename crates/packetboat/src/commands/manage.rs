@@ -66,7 +66,7 @@ pub(crate) fn manage(
 }
 
 /// Without threads, because the process may have to become another user first.
-fn runtime() -> Result<tokio::runtime::Runtime, AdminError> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, AdminError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -89,6 +89,11 @@ pub(crate) fn end(json: bool, outcome: Result<(), AdminError>) -> ExitCode {
 }
 
 impl ManageArgs {
+    /// For a command whose own command line is another's.
+    pub(crate) fn of(config: Option<PathBuf>, data: Option<PathBuf>) -> ManageArgs {
+        ManageArgs { config, data, json: false }
+    }
+
     /// Whether to print JSON.
     pub(crate) fn json(&self) -> bool {
         self.json
@@ -144,6 +149,13 @@ impl Desk {
     pub(crate) fn tell(&self, items: &[Item], human: impl Fn(&Item) -> String) {
         for item in items {
             print(&if self.json { as_json(item) } else { human(item) });
+        }
+    }
+
+    /// Says something that belongs to the answer, to people only.
+    pub(crate) fn line(&self, text: &str) {
+        if !self.json {
+            print(text);
         }
     }
 
@@ -220,6 +232,9 @@ fn as_json(item: &Item) -> String {
         Item::Account(account) => serde_json::to_string(account),
         Item::Alias(alias) => serde_json::to_string(alias),
         Item::Way(way) => serde_json::to_string(way),
+        Item::QueueEntry(entry) => serde_json::to_string(entry),
+        Item::QueueDestination(destination) => serde_json::to_string(destination),
+        Item::QueueActed(acted) => serde_json::to_string(acted),
         Item::AppPassword(app) => serde_json::to_string(app),
         Item::Secret(secret) => serde_json::to_string(secret),
         Item::Story(story) => serde_json::to_string(story),

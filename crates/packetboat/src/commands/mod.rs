@@ -11,7 +11,9 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;
 mod manage;
+pub(crate) mod queue;
 pub(crate) mod send;
+pub(crate) mod sendmail;
 pub(crate) mod serve;
 pub(crate) mod trace;
 

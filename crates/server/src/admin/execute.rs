@@ -7,6 +7,7 @@ use packetboat_account::{self as account, Directory, DirectoryError, NewAccount}
 use packetboat_mail::PostOffice;
 use packetboat_mail::alias::AliasError;
 use packetboat_mail::mailbox::Mailboxes;
+use packetboat_mail::queue::Queue;
 use packetboat_message::{Address, Domain as DomainName};
 use tokio::sync::mpsc;
 
@@ -27,6 +28,8 @@ pub struct Context {
     pub office: PostOffice,
     /// What happened to messages.
     pub trace: Reader,
+    /// Mail on its way to other servers.
+    pub queue: Queue,
     /// The server, where one runs.
     pub running: Option<Arc<dyn Running>>,
 }
@@ -76,6 +79,7 @@ pub async fn execute(request: Request, context: &Context, items: &Items) -> Resu
     match request {
         Request::Domain(request) => super::alias::domain(request, context, items).await,
         Request::Account(request) => account(request, context, items).await,
+        Request::Queue(request) => super::queue::queue(request, context, items).await,
         Request::Alias(request) => super::alias::alias(request, context, items).await,
         Request::Backup { to } => {
             let copied = context.directory.store().backup(&to).await.map_err(|error| {
@@ -89,7 +93,7 @@ pub async fn execute(request: Request, context: &Context, items: &Items) -> Resu
             items.tell(Item::Copied(copied.into())).await
         }
         Request::Trace(request) => super::trace::trace(request, context, items).await,
-        Request::Import { .. } | Request::Export { .. } => {
+        Request::Import { .. } | Request::Export { .. } | Request::HandIn(_) => {
             Err(AdminError::new(ErrorKind::Usage, "mail moves over a connection of its own"))
         }
         Request::Server(request) => match &context.running {

@@ -20,6 +20,12 @@ pub enum Item {
     Alias(Alias),
     /// A way that mail to an address takes.
     Way(Way),
+    /// An entry of the queue.
+    QueueEntry(Box<super::queue::QueueEntry>),
+    /// Where mail waits to go.
+    QueueDestination(Box<super::queue::QueueDestination>),
+    /// What was done with entries of the queue.
+    QueueActed(super::queue::QueueActed),
     /// An app password, without its text.
     AppPassword(AppPassword),
     /// A secret just made.

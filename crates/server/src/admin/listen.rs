@@ -18,6 +18,7 @@ use super::line::{self, Answer};
 use super::request::Request;
 use super::transfer;
 use crate::listen::listen_local;
+use crate::local;
 use crate::shutdown::{Phase, ShutdownSignal};
 
 /// The rights of the socket.
@@ -131,6 +132,14 @@ pub(super) async fn converse(
                     return transfer::serve_import(wire, mailboxes, shutdown).await;
                 }
                 Err(error) => Answer::Failed(error),
+            },
+            Ok(Ok(Some(Request::HandIn(envelope)))) => match local::begin(&context.office, &envelope) {
+                Ok(intake) => {
+                    send(&mut writer, &Answer::Done).await?;
+                    let wire = transfer::Wire::of(reader, writer);
+                    return transfer::serve_hand_in(wire, intake, *envelope).await;
+                }
+                Err(refusal) => Answer::Failed(local::refused(&refusal)),
             },
             Ok(Ok(Some(Request::Export { account, mailboxes: only }))) => {
                 match context.mailboxes(&account).await {

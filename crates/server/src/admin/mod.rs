@@ -16,6 +16,7 @@ mod item;
 mod line;
 mod listen;
 mod office;
+mod queue;
 mod request;
 mod running;
 mod trace;
@@ -42,12 +43,13 @@ pub use item::{
 };
 pub use listen::{AdminSocket, SocketError};
 pub use office::Office;
+pub use queue::{QueueActed, QueueAttempt, QueueDestination, QueueEntry, QueueRequest, Which};
 pub use request::{
     AccountRequest, AliasRequest, DomainRequest, NewPassword, Password, Request, ServerRequest, TraceRequest,
 };
 pub use transfer::{
-    Export, Exported, ExportedMailbox, ExportedMessage, Import, ImportMailbox, ImportMessage, ImportTarget,
-    ImportedSoFar,
+    Export, Exported, ExportedMailbox, ExportedMessage, HandIn, Import, ImportMailbox, ImportMessage,
+    ImportTarget, ImportedSoFar,
 };
 
 /// Octets of a line at most: what the largest account takes, with room to spare.

@@ -15,8 +15,9 @@ use super::item::Item;
 use super::line::{self, Answer};
 use super::listen::converse;
 use super::request::Request;
-use super::transfer::{self, Export, Import, Wire};
+use super::transfer::{self, Export, HandIn, Import, Wire};
 use crate::accounts;
+use crate::local::Envelope;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::trace::{self, Reader};
@@ -65,7 +66,13 @@ impl Office {
         let directory = Directory::open(store, accounts::directory_options(settings)).await?;
         let office = accounts::post_office(settings, &directory);
         let trace = Reader { dir: trace::directory(&settings.general.data), recorder: None };
-        Ok(Office(Way::Here(Box::new(Context { directory, office, trace, running: None }))))
+        Ok(Office(Way::Here(Box::new(Context {
+            queue: accounts::queue(&office),
+            directory,
+            office,
+            trace,
+            running: None,
+        }))))
     }
 
     /// Whether a server answers.
@@ -92,6 +99,11 @@ impl Office {
     pub async fn export(&self, account: &str, mailboxes: Vec<String>) -> Result<Export, AdminError> {
         let request = Request::Export { account: account.to_owned(), mailboxes };
         self.turn_over(&request).await.map(Export::new)
+    }
+
+    /// Begins to hand in a message from this machine, over a connection of its own.
+    pub async fn hand_in(&self, envelope: Envelope) -> Result<HandIn, AdminError> {
+        self.turn_over(&Request::HandIn(Box::new(envelope))).await.map(HandIn::new)
     }
 
     async fn turn_over(&self, request: &Request) -> Result<Wire, AdminError> {

@@ -18,6 +18,8 @@ pub enum Request {
     Account(AccountRequest),
     /// With an alias.
     Alias(AliasRequest),
+    /// With mail on its way to other servers.
+    Queue(super::queue::QueueRequest),
     /// Tell the story of messages.
     Trace(TraceRequest),
     /// With the running server.
@@ -32,6 +34,8 @@ pub enum Request {
         /// Whose.
         account: String,
     },
+    /// Take a message from this machine. The connection is for that alone from then on.
+    HandIn(Box<crate::local::Envelope>),
     /// Take mail out of an account. The connection is for that alone from then on.
     Export {
         /// Whose.
@@ -44,6 +48,12 @@ pub enum Request {
 impl From<AccountRequest> for Request {
     fn from(request: AccountRequest) -> Request {
         Request::Account(request)
+    }
+}
+
+impl From<super::queue::QueueRequest> for Request {
+    fn from(request: super::queue::QueueRequest) -> Request {
+        Request::Queue(request)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Moving mail in and out over the admin socket.
 //!
-//! A request to import or export turns the connection over to this. Lines are JSON as before; what a line announces as
+//! A request to import, export or hand in a message turns the connection over to this. Lines are JSON as before; what a line announces as
 //! `octets` follows it as it is. In an import the client speaks, and is answered only where it asks: when a mailbox begins
-//! and when it says `flush` or `finish`. What cannot go on is `"failed"` at the next such place. In an export the server
+//! and when it says `flush` or `finish`; so it is with recipients of a message that is handed in. What cannot go on is `"failed"` at the next such place. In an export the server
 //! speaks until `"done"`.
 
 mod export;
+mod hand_in;
 mod import;
 
 use std::io;
@@ -22,6 +23,8 @@ use super::line;
 
 pub(super) use export::serve as serve_export;
 pub use export::{Export, Exported, ExportedMailbox, ExportedMessage};
+pub use hand_in::HandIn;
+pub(super) use hand_in::serve as serve_hand_in;
 pub(super) use import::serve as serve_import;
 pub use import::{Import, ImportMailbox, ImportMessage, ImportTarget, ImportedSoFar};
 

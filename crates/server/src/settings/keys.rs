@@ -99,6 +99,10 @@ section! {
         imaps: Vec<ListenAddress> = vec![ListenAddress::Port(993)];
         /// Numbers for Prometheus (/metrics) and a sign of life (/healthz), by HTTP in the clear. Not for the world.
         metrics: Vec<ListenAddress> = vec![];
+        /// Take mail that users of this machine leave in the folder `drop` of the data directory, as `sendmail` does for
+        /// whoever may not use the local socket, also while the server does not run. Everybody can put files there, and
+        /// fill the disk by it.
+        drop: bool = true;
         /// The local socket by which `packetboat account …` and other commands reach the running server. A relative
         /// path counts from the data directory.
         admin: PathBuf = PathBuf::from("admin.sock");
