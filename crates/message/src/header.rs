@@ -39,10 +39,12 @@ pub enum Field {
     ReturnPath,
     /// `Delivered-To:` (RFC 9228).
     DeliveredTo,
+    /// `TLS-Required:` (RFC 8689 section 3).
+    TlsRequired,
 }
 
 /// Number of variants of [`Field`].
-const FIELDS: usize = Field::DeliveredTo as usize + 1;
+const FIELDS: usize = Field::TlsRequired as usize + 1;
 
 impl Field {
     /// Finds the field whose name is `name`, in any case.
@@ -58,6 +60,7 @@ impl Field {
             8 => (Field::Received, b"received"),
             10 => (Field::MessageId, b"message-id"),
             11 => (Field::ReturnPath, b"return-path"),
+            12 if matches!(name.first(), Some(b't' | b'T')) => (Field::TlsRequired, b"tls-required"),
             12 => (Field::DeliveredTo, b"delivered-to"),
             _ => return None,
         };
@@ -402,6 +405,13 @@ mod tests {
         let scan = scan(message);
         assert_eq!(scan.count(Field::Received), 2);
         assert_eq!(scan.delivered_to().collect::<Vec<_>>(), [b"a@x", b"b@x"]);
+    }
+
+    #[test]
+    fn fields_of_one_length_are_told_apart() {
+        let scan = scan(b"TLS-required:  No \r\nDelivered-To: a@x\r\nTxs-Required: x\r\n\r\n");
+        assert_eq!(scan.value(Field::TlsRequired), Some(&b"No"[..]));
+        assert_eq!((scan.count(Field::TlsRequired), scan.delivered_to().count()), (1, 1));
     }
 
     #[test]

@@ -324,12 +324,20 @@ impl Intake {
         let sender = sender.or(self.sender.as_ref()).cloned();
         let mut envelope = Envelope::new(self.tag, sender, at, self.octets, self.asked.clone());
         envelope.message_id = self.message_id();
+        envelope.asked.forgo_tls = !envelope.asked.require_tls && self.forgoes_tls();
         envelope.login = match &self.origin.role {
             Role::Submission(identity) => Some(identity.login.clone()),
             Role::Exchange | Role::Lmtp => None,
         };
         envelope.peer = self.origin.peer;
         envelope
+    }
+
+    /// Whether the sender rather has it arrive than under TLS (RFC 8689 section 3).
+    fn forgoes_tls(&self) -> bool {
+        self.header
+            .value(Field::TlsRequired)
+            .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"no"))
     }
 
     pub(super) fn message_id(&self) -> Option<String> {

@@ -74,6 +74,9 @@ pub struct Asked {
     /// It must not travel in the clear, nor to a server that is not sure to be the right one (RFC 8689).
     #[serde(rename = "q", default, skip_serializing_if = "is_false")]
     pub require_tls: bool,
+    /// It is to arrive, whatever becomes of TLS (`TLS-Required: No`, RFC 8689 section 3).
+    #[serde(rename = "f", default, skip_serializing_if = "is_false")]
+    pub forgo_tls: bool,
     /// By when it has to be there (RFC 2852).
     #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
     pub by: Option<DeliverBy>,
@@ -448,6 +451,7 @@ mod tests {
             ret: Some(Ret::Headers),
             envid: Some("QQ 314".into()),
             require_tls: true,
+            forgo_tls: true,
             by: Some(DeliverBy { at: 5, notify_only: true, trace: false }),
             hold_until: Some(-1),
         };

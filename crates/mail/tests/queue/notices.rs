@@ -259,3 +259,23 @@ async fn a_sender_who_is_gone_hears_of_nothing_and_holds_nothing_up() {
     assert_eq!(town.carry(|_| town.failed()).await, 1);
     assert_eq!(town.queued().await, 0);
 }
+
+#[tokio::test]
+async fn who_wants_mail_to_arrive_whatever_becomes_of_tls_says_so_in_the_header() {
+    for (field, require_tls, forgoes) in [
+        ("TLS-Required: No\r\n", false, true),
+        ("tls-required:no\r\n", false, true),
+        ("TLS-Required: Yes\r\n", false, false),
+        ("", false, false),
+        // RFC 8689, section 4.1: the parameter of MAIL comes before the field.
+        ("TLS-Required: No\r\n", true, false),
+    ] {
+        let town = town().await;
+        let asked = Asked { require_tls, ..Asked::default() };
+        let carol = [("carol@elsewhere.test", RcptAsked::default())];
+        let letter = format!("{field}{LETTER}");
+        town.send_as(origin(Role::Exchange), Some("zoe@far.test"), asked, &carol, &letter).await.unwrap();
+        let (_slot, errand) = town.errand().await.unwrap();
+        assert_eq!(errand.envelope.asked.forgo_tls, forgoes, "{field:?} {require_tls}");
+    }
+}

@@ -64,7 +64,12 @@ impl Work {
 
     /// What the sender asks for the way.
     pub(super) fn wish(&self) -> Wish {
-        if self.errand.envelope.asked.require_tls { Wish::Require } else { Wish::Usual }
+        let asked = &self.errand.envelope.asked;
+        match (asked.require_tls, asked.forgo_tls) {
+            (true, _) => Wish::Require,
+            (false, true) => Wish::Forgo,
+            (false, false) => Wish::Usual,
+        }
     }
 
     /// Another transaction, for these.

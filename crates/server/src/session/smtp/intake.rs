@@ -254,6 +254,8 @@ fn asked_of(sender: &Sender, now: Timestamp) -> Asked {
         }),
         envid: sender.envid.clone(),
         require_tls: sender.require_tls,
+        // Its header tells.
+        forgo_tls: false,
         by: sender.deliver_by.map(|by| DeliverBy {
             at: by.at(now).as_microsecond(),
             notify_only: by.late == envelope::Late::Notify,
