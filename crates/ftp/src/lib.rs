@@ -1,0 +1,6 @@
+//! FTP (RFC 959) without I/O.
+//!
+//! [`data`] has what travels over a data connection: every combination of type, structure and mode, in both directions,
+//! as streams of octets.
+
+pub mod data;
