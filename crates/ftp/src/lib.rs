@@ -1,6 +1,7 @@
 //! FTP (RFC 959) without I/O.
 //!
-//! [`data`] has what travels over a data connection: every combination of type, structure and mode, in both directions,
+//! [`command`] reads what a client says. [`data`] has what travels over a data connection: every combination of type, structure and mode, in both directions,
 //! as streams of octets.
 
+pub mod command;
 pub mod data;

@@ -12,6 +12,7 @@ pub mod reply;
 pub mod sasl;
 mod secret;
 mod session;
+mod telnet;
 #[cfg(any(test, feature = "transcript"))]
 pub mod transcript;
 
@@ -20,3 +21,4 @@ pub use line::{Input, LineEnding, LineError};
 pub use reply::{EnhancedCode, Reply, ReplyClass, ReplyError, ReplyParser, ReplyStyle};
 pub use secret::{Secret, constant_time_eq};
 pub use session::{ChannelBinding, Session, Step, TlsFacts};
+pub use telnet::Telnet;
