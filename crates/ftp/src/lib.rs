@@ -5,3 +5,5 @@
 
 pub mod command;
 pub mod data;
+pub mod reply;
+pub mod server;

@@ -89,7 +89,9 @@ pub fn lpsv_answer(at: SocketAddr) -> String {
         IpAddr::V6(address) => (6, address.octets().to_vec()),
     };
     let mut text = format!("({family},{}", octets.len());
-    octets.iter().for_each(|octet| drop(write!(text, ",{octet}")));
+    for octet in octets {
+        let _ = write!(text, ",{octet}");
+    }
     let [high, low] = at.port().to_be_bytes();
     text + &format!(",2,{high},{low})")
 }

@@ -1,0 +1,406 @@
+//! The server's side of the control connection.
+//!
+//! A session with a question open ([`Event`]) stands still; commands that came wait in its input. While a transfer runs it
+//! goes on: ABOR, STAT, QUIT, NOOP and what asks for nothing that the transfer uses are answered, everything else waits.
+
+mod access;
+mod actions;
+mod config;
+mod event;
+mod help;
+mod parameters;
+mod refusal;
+mod transfer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use packetboat_wire::{Input, LineEnding, LineError, Reply, ReplyStyle, Session, Step, Telnet, TlsFacts};
+
+use crate::command::{Algorithm, COMMAND_LINE_MAX, Command, InvalidCommand, PathName, parse};
+use crate::data::{Options, Representation};
+use crate::reply;
+
+pub use config::{Config, Timeouts};
+pub use event::{
+    Answer, Connection, Event, Passive, Refusal, Request, Transfer, TransferFailure, Transferred, What,
+};
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<Config>,
+    telnet: Telnet,
+    input: Input,
+    data: Vec<u8>,
+    output: BytesMut,
+    event: Option<Event>,
+    phase: Phase,
+    login: Login,
+    settings: Settings,
+    /// What the open question is about.
+    asked: Option<Asked>,
+    transfer: Option<Running>,
+    tls: Option<Box<TlsFacts>>,
+    end_of_input: bool,
+    stopping: bool,
+    errors: u32,
+    failed_logins: u32,
+    idle: Duration,
+    /// When something happened last; idle time counts from here.
+    last_activity: Option<Instant>,
+    began: Option<Instant>,
+    disabled: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Open,
+    Handshake,
+    /// QUIT was given while a transfer was running.
+    Leaving,
+    Closed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Login {
+    Nobody,
+    /// USER was given.
+    Named,
+    /// The password was right, and ACCT is missing.
+    WantsAccount,
+    In,
+}
+
+/// What commands have set, and what they have announced for the next one.
+#[derive(Debug)]
+struct Settings {
+    representation: Representation,
+    deflate: bool,
+    options: Options,
+    umask: Option<u32>,
+    hash: Algorithm,
+    facts: Vec<&'static str>,
+    protection_buffer: bool,
+    protected: bool,
+    epsv_all: bool,
+    connection: Connection,
+    /// The data connection of the last transfer is open.
+    open: bool,
+    restart: Option<String>,
+    range: Option<(u64, u64)>,
+    announced: Option<u64>,
+    rename_from: Option<PathName>,
+    copy_from: Option<PathName>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            representation: Representation::default(),
+            deflate: false,
+            options: Options::default(),
+            umask: None,
+            hash: Algorithm::Sha256,
+            facts: help::FACTS.to_vec(),
+            protection_buffer: false,
+            protected: false,
+            epsv_all: false,
+            connection: Connection::Default,
+            open: false,
+            restart: None,
+            range: None,
+            announced: None,
+            rename_from: None,
+            copy_from: None,
+        }
+    }
+}
+
+/// The command that waits for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Asked {
+    Host,
+    User,
+    Password,
+    Account,
+    Listen(Passive),
+    Connect(std::net::SocketAddr),
+    Request(Command),
+    Transfer,
+    Progress,
+}
+
+/// The transfer that runs.
+#[derive(Debug)]
+struct Running {
+    /// STOR and its like, rather than RETR and its like.
+    inbound: bool,
+    about: String,
+    /// ABOR came.
+    aborting: bool,
+}
+
+/// Whether a session can go on by itself.
+#[derive(Debug, PartialEq, Eq)]
+enum Advance {
+    Progress,
+    Blocked,
+}
+
+impl Server {
+    /// A session in front of a client that has just connected. Where TLS runs from the start, call
+    /// [`tls_started`](Session::tls_started) before the first [`next`](Session::next).
+    pub fn new(config: Arc<Config>) -> Server {
+        Server {
+            idle: config.timeouts.idle,
+            disabled: config.disabled.clone(),
+            config,
+            telnet: Telnet::new(),
+            input: Input::new(),
+            data: Vec::new(),
+            output: BytesMut::new(),
+            event: None,
+            phase: Phase::Greeting,
+            login: Login::Nobody,
+            settings: Settings::default(),
+            asked: None,
+            transfer: None,
+            tls: None,
+            end_of_input: false,
+            stopping: false,
+            errors: 0,
+            failed_logins: 0,
+            last_activity: None,
+            began: None,
+        }
+    }
+
+    /// Whether somebody is logged in.
+    pub fn is_logged_in(&self) -> bool {
+        self.login == Login::In
+    }
+
+    /// Whether a transfer has begun and not ended.
+    pub fn is_transferring(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// What is known of the TLS of the control connection.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_deref()
+    }
+
+    /// The facts that MLST and MLSD are to tell (RFC 3659 section 7.9).
+    pub fn facts(&self) -> &[&'static str] {
+        &self.settings.facts
+    }
+
+    /// Commands that are switched off for this user, in upper case.
+    pub fn disable(&mut self, commands: Vec<String>) {
+        self.disabled = commands;
+    }
+
+    /// Says something and ends the session, whatever it is about.
+    pub fn end(&mut self, last_words: Reply) {
+        self.say(&last_words);
+        self.close();
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        self.output.extend_from_slice(&reply.encode(ReplyStyle::Ftp));
+    }
+
+    fn ask(&mut self, asked: Asked, event: Event) {
+        self.asked = Some(asked);
+        self.event = Some(event);
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.asked = None;
+        if self.transfer.is_some() {
+            self.event = Some(Event::Abort);
+        }
+    }
+
+    /// Does what can be done without waiting for anybody.
+    fn advance(&mut self) -> Advance {
+        if self.event.is_some() || self.asked.is_some() {
+            return Advance::Blocked;
+        }
+        match self.phase {
+            Phase::Greeting => {
+                self.phase = Phase::Open;
+                let greeting = reply::greeting(self.config.greeting.clone());
+                self.say(&greeting);
+                Advance::Progress
+            }
+            Phase::Open if self.stopping && self.transfer.is_none() => {
+                self.end(reply::shutting_down());
+                Advance::Progress
+            }
+            Phase::Open => self.command(),
+            Phase::Leaving if self.transfer.is_none() => {
+                self.end(reply::goodbye());
+                Advance::Progress
+            }
+            Phase::Leaving | Phase::Handshake | Phase::Closed => Advance::Blocked,
+        }
+    }
+
+    fn command(&mut self) -> Advance {
+        let line = match self.peek_line() {
+            Ok(Some(line)) => line,
+            Ok(None) => {
+                if self.end_of_input {
+                    self.close();
+                    return Advance::Progress;
+                }
+                return Advance::Blocked;
+            }
+            Err(error) => {
+                self.say(&if error == LineError::TooLong {
+                    reply::line_too_long()
+                } else {
+                    reply::invalid_line()
+                });
+                self.count_error();
+                return Advance::Progress;
+            }
+        };
+        let parsed = parse(&line);
+        if self.transfer.is_some()
+            && let Ok(command) = &parsed
+            && !transfer::may_come_meanwhile(command)
+        {
+            return Advance::Blocked;
+        }
+        self.input.skip(self.line_octets());
+        match parsed {
+            Ok(command) => {
+                let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default();
+                let verb = String::from_utf8_lossy(verb).to_ascii_uppercase();
+                if self.disabled.contains(&verb) {
+                    self.say(&reply::not_allowed_here());
+                } else {
+                    self.carry_out(command);
+                }
+            }
+            Err(InvalidCommand::Foreign) => self.end(reply::foreign_protocol()),
+            Err(error) => {
+                self.say(&refusal::of_command(error));
+                self.count_error();
+            }
+        }
+        Advance::Progress
+    }
+
+    /// The line at the front, which stays where it is: it may have to wait for the end of a transfer.
+    fn peek_line(&mut self) -> Result<Option<Bytes>, LineError> {
+        let end = memchr::memchr(b'\n', self.input.as_slice());
+        let Some(end) = end.filter(|end| *end < COMMAND_LINE_MAX) else {
+            return self.input.take_line(COMMAND_LINE_MAX, LineEnding::CrlfOrLf);
+        };
+        let line = &self.input.as_slice()[..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // CR NUL is a CR that ends nothing (RFC 854): no name here has one.
+        if memchr::memchr2(b'\r', 0, line).is_some() {
+            self.input.skip(end + 1);
+            return Err(LineError::BareCr);
+        }
+        Ok(Some(Bytes::copy_from_slice(line)))
+    }
+
+    fn line_octets(&self) -> usize {
+        memchr::memchr(b'\n', self.input.as_slice()).map_or(0, |end| end + 1)
+    }
+
+    fn count_error(&mut self) {
+        self.errors += 1;
+        if self.errors > self.config.errors {
+            self.end(reply::too_many_errors());
+        }
+    }
+
+    /// When the session wants to be asked again.
+    fn deadline(&self) -> Option<Instant> {
+        if self.transfer.is_some() || self.asked.is_some() {
+            return None;
+        }
+        match (&self.login, self.phase) {
+            (Login::In, Phase::Open) => self.last_activity.map(|at| at + self.idle),
+            (_, Phase::Open) => self.began.map(|at| at + self.config.timeouts.login),
+            _ => None,
+        }
+    }
+}
+
+impl Session for Server {
+    type Event = Event;
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.data.clear();
+        self.telnet.receive(bytes, &mut self.data);
+        self.input.push(&self.data);
+        let answers = self.telnet.take_answers();
+        self.output.extend_from_slice(&answers);
+        self.last_activity = None;
+    }
+
+    fn end_of_input(&mut self) {
+        self.end_of_input = true;
+        // "An unexpected close on the control connection will cause the server to take the effective action of an abort
+        // and a logout" (RFC 959 section 4.1.1).
+        if self.transfer.is_some() && self.phase != Phase::Leaving {
+            self.close();
+        }
+    }
+
+    fn tls_started(&mut self, tls: TlsFacts) {
+        self.input.clear();
+        self.telnet = Telnet::new();
+        self.tls = Some(Box::new(tls));
+        if self.phase == Phase::Handshake {
+            // RFC 4217 section 4: the server forgets who was logged in.
+            self.phase = Phase::Open;
+            self.login = Login::Nobody;
+            self.settings = Settings::default();
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.stopping = true;
+    }
+
+    fn cut_short(&mut self) -> bool {
+        self.end(reply::shutting_down());
+        true
+    }
+
+    fn next(&mut self, now: Instant) -> Step<Event> {
+        self.began.get_or_insert(now);
+        self.last_activity.get_or_insert(now);
+        while self.advance() == Advance::Progress {}
+        if !self.output.is_empty() {
+            return Step::Send(self.output.split().freeze());
+        }
+        if let Some(event) = self.event.take() {
+            return Step::Event(event);
+        }
+        match self.phase {
+            Phase::Handshake => Step::StartTls,
+            Phase::Closed => Step::Close,
+            _ => match self.deadline() {
+                Some(until) if until <= now => {
+                    let late = if self.is_logged_in() { reply::idle() } else { reply::login_took_too_long() };
+                    self.end(late);
+                    self.next(now)
+                }
+                until => Step::Wait { until },
+            },
+        }
+    }
+}
