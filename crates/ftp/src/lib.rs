@@ -5,5 +5,6 @@
 
 pub mod command;
 pub mod data;
+pub mod listing;
 pub mod reply;
 pub mod server;
