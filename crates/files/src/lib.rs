@@ -1,0 +1,23 @@
+//! The file space: what a user sees as one tree of files, and what of it they may do.
+//!
+//! A [`Space`] joins [`Tree`]s, each a directory of this machine, at virtual paths. Every verb goes through one check of
+//! rights ([`Space::permits`]), and every access to the machine goes through a handle of the tree's directory with
+//! `openat2` and `RESOLVE_BENEATH`: whatever a path, or a link somebody plants while we look, says, it stays in the tree.
+//!
+//! Nothing here waits for a network or knows a protocol. Calls block for as long as the disk does.
+
+mod list;
+mod path;
+mod refusal;
+mod rights;
+mod space;
+mod tree;
+mod upload;
+
+pub use list::{Entry, Kind, Lister};
+pub use path::{InvalidPath, VirtualPath};
+pub use refusal::Refusal;
+pub use rights::{Grant, Right, Rights};
+pub use space::{Mount, Space};
+pub use tree::Tree;
+pub use upload::{How, Sync, Upload};

@@ -1,0 +1,84 @@
+//! A directory of this machine, out of which no path leads.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::io::Errno;
+
+use crate::Refusal;
+
+/// Names of the server's own: uploads under way. Nobody sees them, and nobody can name one so.
+pub(crate) const RESERVED: &[u8] = b".packetboat-";
+
+/// How often a resolution is begun again that collided with a rename elsewhere in the tree (`openat2` says so).
+const COLLISIONS: u32 = 64;
+
+/// A directory of this machine. A cheap handle; clones share it.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    root: Arc<OwnedFd>,
+    /// For messages to the operator.
+    path: Arc<PathBuf>,
+}
+
+impl Tree {
+    /// The tree that begins at this directory.
+    pub fn open(path: &Path) -> Result<Tree, Refusal> {
+        let root = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Tree { root: Arc::new(root), path: Arc::new(path.to_owned()) })
+    }
+
+    /// Where it is on this machine, for messages to the operator.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether two handles are of one tree.
+    pub fn is(&self, other: &Tree) -> bool {
+        Arc::ptr_eq(&self.root, &other.root)
+    }
+
+    /// Opens what lies at these names, following links that stay in the tree.
+    pub(crate) fn open_at(&self, parts: &[Vec<u8>], flags: OFlags, mode: Mode) -> Result<OwnedFd, Refusal> {
+        allowed(parts)?;
+        let path = joined(parts);
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        for _ in 0..COLLISIONS {
+            match openat2(self.root.as_fd(), &path, flags | OFlags::CLOEXEC, mode, resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(Refusal::Failed("the tree is being renamed too fast".to_owned()))
+    }
+
+    /// The directory at these names, to do something in.
+    pub(crate) fn directory(&self, parts: &[Vec<u8>]) -> Result<OwnedFd, Refusal> {
+        self.open_at(parts, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+    }
+
+    /// The file at these names, to read.
+    pub(crate) fn file(&self, parts: &[Vec<u8>]) -> Result<File, Refusal> {
+        // Without waiting for a writer, should it be a pipe; what is no file is found out by who asks its status.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(File::from(self.open_at(parts, flags, Mode::empty())?))
+    }
+}
+
+/// Refuses the server's own names, wherever they stand in a path.
+pub(crate) fn allowed(parts: &[Vec<u8>]) -> Result<(), Refusal> {
+    let reserved = parts.iter().any(|part| part.starts_with(RESERVED));
+    if reserved { Err(Refusal::NameNotAllowed) } else { Ok(()) }
+}
+
+fn joined(parts: &[Vec<u8>]) -> PathBuf {
+    if parts.is_empty() {
+        return PathBuf::from(".");
+    }
+    PathBuf::from(OsStr::from_bytes(&parts.join(&b'/')))
+}

@@ -1,0 +1,153 @@
+//! Uploads: what is stored is there whole, or not at all.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fdatasync, fsync, openat, renameat_with, unlinkat};
+use rustix::io::Errno;
+
+use crate::Refusal;
+use crate::tree::RESERVED;
+
+/// Names that are tried for a file of its own (STOU), before it is said that there is none.
+const UNIQUE_TRIES: u64 = 10_000;
+
+/// How a file is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// A new one; if there is one of this name, it fails.
+    Create,
+    /// In the place of the one that is there, if there is.
+    Replace,
+    /// A new one, under this name or one like it.
+    Unique,
+}
+
+/// What has to be on disk when a file is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sync {
+    /// Nothing: the system writes it when it likes.
+    Never,
+    /// The file.
+    Data,
+    /// The file, and that it is there under its name.
+    #[default]
+    Whole,
+}
+
+/// A file that is being stored, under a name that nobody sees. Dropped without [`commit`](Upload::commit), it is gone.
+#[derive(Debug)]
+pub struct Upload {
+    directory: OwnedFd,
+    hidden: Vec<u8>,
+    name: Vec<u8>,
+    how: How,
+    file: File,
+    sync: Sync,
+    done: bool,
+}
+
+impl Upload {
+    /// Begins one in a directory. `random` tells it from all others.
+    pub(crate) fn begin(
+        directory: OwnedFd,
+        name: &[u8],
+        how: How,
+        mode: u32,
+        sync: Sync,
+        random: u64,
+    ) -> Result<Upload, Refusal> {
+        let mut hidden = RESERVED.to_vec();
+        hidden.extend_from_slice(format!("{random:016x}").as_bytes());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&directory, &hidden[..], flags, Mode::from_raw_mode(mode & 0o777))?;
+        let (name, file) = (name.to_vec(), File::from(file));
+        Ok(Upload { directory, hidden, name, how, file, sync, done: false })
+    }
+
+    /// The file, to write into.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Takes over what lies in another file, up to so many octets: a transfer that goes on, or one behind a file.
+    pub fn begin_with(&self, other: &File, octets: u64) -> io::Result<()> {
+        let (mut at, mut piece) = (0, vec![0; 256 * 1024]);
+        while at < octets {
+            // Without copying at all where the file system shares blocks.
+            let (mut from, mut to) = (at, at);
+            let wanted = usize::try_from(octets - at).unwrap_or(usize::MAX).min(1 << 30);
+            match rustix::fs::copy_file_range(other, Some(&mut from), &self.file, Some(&mut to), wanted) {
+                Ok(0) => break,
+                Ok(copied) => {
+                    at += copied as u64;
+                    continue;
+                }
+                Err(Errno::NOSYS | Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let wanted = piece.len().min(usize::try_from(octets - at).unwrap_or(usize::MAX));
+            match other.read_at(&mut piece[..wanted], at)? {
+                0 => break,
+                read => {
+                    self.file.write_all_at(&piece[..read], at)?;
+                    at += read as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The file is whole: it is on disk as [`Sync`] has it, and then there under its name, which is returned.
+    pub fn commit(mut self) -> Result<Vec<u8>, Refusal> {
+        if self.sync != Sync::Never {
+            fdatasync(&self.file)?;
+        }
+        let name = self.publish()?;
+        self.done = true;
+        if self.sync == Sync::Whole {
+            // The handle is one for paths only; what is synced is the directory itself.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            fsync(openat(&self.directory, ".", flags, Mode::empty())?)?;
+        }
+        Ok(name)
+    }
+
+    fn publish(&self) -> Result<Vec<u8>, Refusal> {
+        let at = self.directory.as_fd();
+        let rename = |name: &[u8], flags| renameat_with(at, &self.hidden[..], at, name, flags);
+        match self.how {
+            How::Replace => {
+                rename(&self.name, RenameFlags::empty())?;
+                Ok(self.name.clone())
+            }
+            How::Create => {
+                rename(&self.name, RenameFlags::NOREPLACE)?;
+                Ok(self.name.clone())
+            }
+            How::Unique => {
+                for number in 0..UNIQUE_TRIES {
+                    let mut name = self.name.clone();
+                    if number > 0 {
+                        name.extend_from_slice(format!(".{number}").as_bytes());
+                    }
+                    match rename(&name, RenameFlags::NOREPLACE) {
+                        Err(Errno::EXIST) => {}
+                        other => return other.map(|()| name).map_err(Refusal::from),
+                    }
+                }
+                Err(Refusal::Exists)
+            }
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = unlinkat(&self.directory, &self.hidden[..], AtFlags::empty());
+        }
+    }
+}
