@@ -99,6 +99,11 @@ pub trait Handler<S: Session>: Send {
         false
     }
 
+    /// Whether the client is sent a ticket after STARTTLS and its like, to resume this TLS session in another connection.
+    fn wants_tickets(&self) -> bool {
+        false
+    }
+
     /// The connection has ended. Whatever must be undone is undone here or in `Drop`.
     fn ended(&mut self, _summary: &Summary) {}
 }
@@ -418,7 +423,8 @@ impl Driver {
                 }
                 Step::StartTls => {
                     self.flush().await?;
-                    let facts = Box::pin(self.start_tls(Tickets::Withheld)).await?;
+                    let tickets = if handler.wants_tickets() { Tickets::Sent } else { Tickets::Withheld };
+                    let facts = Box::pin(self.start_tls(tickets)).await?;
                     session.tls_started(facts);
                 }
                 Step::Close => {

@@ -2,6 +2,7 @@
 //!
 //! A session file carries an event to whoever decides and carries the verdict back. It decides nothing.
 
+mod ftp;
 mod imap;
 mod login;
 mod pop3;
@@ -15,6 +16,7 @@ use packetboat_mail::PostOffice;
 use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 
+pub use ftp::{Depot, FtpService};
 pub use imap::ImapService;
 pub use pop3::Pop3Service;
 pub use smtp::SmtpService;

@@ -1,0 +1,301 @@
+//! Moving a file over a data connection.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use packetboat_files::Upload;
+use packetboat_ftp::data::container::{HEADER_OCTETS, Header, is_container};
+use packetboat_ftp::data::{Inbound, News, Outbound, Restart};
+use packetboat_ftp::server::{Refusal, Transfer, TransferFailure};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::stream::Data;
+
+/// Octets moved at a time.
+const PIECE: usize = 256 * 1024;
+/// Octets that the kernel is asked to move at a time, without their coming here.
+const KERNEL_PIECE: usize = 8 << 20;
+
+/// How far a transfer is, for whoever asks.
+pub(super) type Progress = Arc<AtomicU64>;
+
+/// Sends a file; says how many octets went over the connection.
+pub(super) fn send(
+    data: &mut Data,
+    file: &File,
+    octets: u64,
+    transfer: &Transfer,
+    progress: &Progress,
+) -> Result<u64, TransferFailure> {
+    let mut head = [0; HEADER_OCTETS];
+    let read = read_at_most(file, &mut head, 0).map_err(of_file)?;
+    let head = head.get(..read).unwrap_or_default();
+    let plain = transfer.representation.is_plain() && !transfer.deflate && !is_container(head);
+    if plain {
+        let (first, end) = match (transfer.restart, transfer.range) {
+            (Restart::Stream(at), _) => (at, octets),
+            (_, Some((first, last))) => (first, octets.min(last.saturating_add(1))),
+            _ => (0, octets),
+        };
+        return send_plain(data, file, first, end, progress);
+    }
+    let mut outbound = Outbound::new(transfer.representation, &transfer.options, head, transfer.restart)
+        .map_err(TransferFailure::Data)?;
+    let (mut at, mut piece, mut out) = (outbound.position(), vec![0; PIECE], Vec::with_capacity(2 * PIECE));
+    let mut sink = Sink::new(data, transfer.deflate, progress);
+    loop {
+        let read = read_at_most(file, &mut piece, at).map_err(of_file)?;
+        let Some(mut disk) = piece.get(..read).filter(|disk| !disk.is_empty()) else { break };
+        at += read as u64;
+        while !disk.is_empty() {
+            out.clear();
+            outbound.push(&mut disk, &mut out, PIECE).map_err(TransferFailure::Data)?;
+            sink.write_all(&out).map_err(of_connection)?;
+        }
+    }
+    let mut ended = false;
+    while !ended {
+        out.clear();
+        ended = outbound.finish(&mut out, PIECE).map_err(TransferFailure::Data)?;
+        sink.write_all(&out).map_err(of_connection)?;
+    }
+    sink.finish().map_err(of_connection)
+}
+
+/// Sends text that was made for this, such as a listing, piece by piece.
+pub(super) fn send_made(
+    data: &mut Data,
+    mut make: impl FnMut(&mut Vec<u8>) -> Result<bool, TransferFailure>,
+    transfer: &Transfer,
+    progress: &Progress,
+) -> Result<u64, TransferFailure> {
+    let mut outbound = Outbound::new(transfer.representation, &transfer.options, &[], Restart::None)
+        .map_err(TransferFailure::Data)?;
+    let (mut text, mut out) = (Vec::new(), Vec::with_capacity(PIECE));
+    let mut sink = Sink::new(data, transfer.deflate, progress);
+    let mut more = true;
+    while more {
+        text.clear();
+        more = make(&mut text)?;
+        let mut rest = &text[..];
+        while !rest.is_empty() {
+            out.clear();
+            outbound.push(&mut rest, &mut out, PIECE).map_err(TransferFailure::Data)?;
+            sink.write_all(&out).map_err(of_connection)?;
+        }
+    }
+    out.clear();
+    outbound.finish(&mut out, usize::MAX).map_err(TransferFailure::Data)?;
+    sink.write_all(&out).map_err(of_connection)?;
+    sink.finish().map_err(of_connection)
+}
+
+fn send_plain(
+    data: &mut Data,
+    file: &File,
+    first: u64,
+    end: u64,
+    progress: &Progress,
+) -> Result<u64, TransferFailure> {
+    let mut at = first;
+    let mut piece = Vec::new();
+    while at < end {
+        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX);
+        let sent = match data.socket() {
+            Some(socket) => {
+                let mut offset = at;
+                match rustix::fs::sendfile(socket, file, Some(&mut offset), wanted.min(KERNEL_PIECE)) {
+                    Err(rustix::io::Errno::INTR) => continue,
+                    sent => sent.map_err(|error| of_connection(error.into()))?,
+                }
+            }
+            None => {
+                piece.resize(PIECE, 0);
+                let wanted = wanted.min(PIECE);
+                let read =
+                    read_at_most(file, piece.get_mut(..wanted).unwrap_or_default(), at).map_err(of_file)?;
+                data.write_all(piece.get(..read).unwrap_or_default()).map_err(of_connection)?;
+                read
+            }
+        };
+        // Somebody has cut the file off while it was sent.
+        if sent == 0 {
+            break;
+        }
+        at += sent as u64;
+        progress.store(at - first, Ordering::Relaxed);
+    }
+    Ok(at.saturating_sub(first))
+}
+
+/// Receives a file behind what the upload begins with; says how many octets came.
+pub(super) fn receive(
+    data: &mut Data,
+    upload: &Upload,
+    begin: u64,
+    transfer: &Transfer,
+    progress: &Progress,
+    markers: &UnboundedSender<(String, u64)>,
+) -> Result<u64, TransferFailure> {
+    let file = upload.file();
+    let mut head = [0; HEADER_OCTETS];
+    let read = read_at_most(file, &mut head, 0).map_err(of_file)?;
+    let goes_on = Header::parse(head.get(..read).unwrap_or_default()).filter(|_| begin > 0);
+    let mut inbound = Inbound::new(transfer.representation, &transfer.options, goes_on);
+    let mut at = begin;
+    if let (Some(header), 0) = (inbound.header(), begin) {
+        file.write_all_at(&header, 0).map_err(of_file)?;
+        at = header.len() as u64;
+    }
+    let origin = at;
+    let plain = transfer.representation.is_plain();
+    let (mut piece, mut out, mut news) = (vec![0; PIECE], Vec::new(), Vec::new());
+    let mut received = 0;
+    let mut source: Box<dyn io::Read + '_> = if transfer.deflate {
+        Box::new(flate2::read::ZlibDecoder::new(&mut *data))
+    } else {
+        Box::new(&mut *data)
+    };
+    loop {
+        let read = match source.read(&mut piece) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(of_connection(error)),
+        };
+        let Some(wire) = piece.get(..read).filter(|wire| !wire.is_empty()) else { break };
+        received += read as u64;
+        progress.store(received, Ordering::Relaxed);
+        if plain {
+            file.write_all_at(wire, at).map_err(of_file)?;
+            at += read as u64;
+            continue;
+        }
+        out.clear();
+        let consumed = inbound.push(wire, &mut out, &mut news).map_err(TransferFailure::Data)?;
+        file.write_all_at(&out, at).map_err(of_file)?;
+        at += out.len() as u64;
+        for news in news.drain(..) {
+            if let News::Marker { marker, octets } = news {
+                // What the place is worth is known when it is on disk.
+                file.sync_data().map_err(of_file)?;
+                let _ = markers.send((marker, origin + octets));
+            }
+        }
+        if consumed.end_of_file {
+            break;
+        }
+    }
+    if !plain {
+        out.clear();
+        let end = inbound.finish(&mut out).map_err(TransferFailure::Data)?;
+        file.write_all_at(&out, at).map_err(of_file)?;
+        if let Some(header) = end.header {
+            file.write_all_at(&header, 0).map_err(of_file)?;
+        }
+    }
+    Ok(received)
+}
+
+/// Where on disk what is sent in stream mode has so many octets: text has others there.
+pub(super) fn place_on_disk(file: &File, octets: u64, transfer: &Transfer) -> Result<u64, TransferFailure> {
+    if transfer.representation.is_plain() {
+        return Ok(octets);
+    }
+    let mut head = [0; HEADER_OCTETS];
+    let read = read_at_most(file, &mut head, 0).map_err(of_file)?;
+    let head = head.get(..read).unwrap_or_default();
+    let mut outbound = Outbound::new(transfer.representation, &transfer.options, head, Restart::None)
+        .map_err(TransferFailure::Data)?;
+    let (mut sent, mut piece, mut out) = (0, vec![0; PIECE], Vec::new());
+    while sent < octets {
+        let at = outbound.position();
+        // Octet by octet where it comes close, so that the place is the exact one.
+        let wanted = if octets - sent > 2 * PIECE as u64 { PIECE } else { 1 };
+        let read = read_at_most(file, piece.get_mut(..wanted).unwrap_or_default(), at).map_err(of_file)?;
+        if read == 0 {
+            break;
+        }
+        let mut disk = piece.get(..read).unwrap_or_default();
+        out.clear();
+        outbound.push(&mut disk, &mut out, usize::MAX).map_err(TransferFailure::Data)?;
+        sent += out.len() as u64;
+    }
+    if sent == octets { Ok(outbound.position()) } else { Err(TransferFailure::File(Refusal::InvalidRestart)) }
+}
+
+/// Counts, and deflates where that was asked for.
+enum Sink<'a> {
+    Plain(Counted<'a>),
+    Deflated(flate2::write::ZlibEncoder<Counted<'a>>),
+}
+
+struct Counted<'a> {
+    data: &'a mut Data,
+    octets: u64,
+    progress: &'a Progress,
+}
+
+impl<'a> Sink<'a> {
+    fn new(data: &'a mut Data, deflate: bool, progress: &'a Progress) -> Sink<'a> {
+        let counted = Counted { data, octets: 0, progress };
+        match deflate {
+            false => Sink::Plain(counted),
+            true => Sink::Deflated(flate2::write::ZlibEncoder::new(counted, flate2::Compression::default())),
+        }
+    }
+
+    fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Plain(counted) => counted.write_all(octets),
+            Sink::Deflated(encoder) => encoder.write_all(octets),
+        }
+    }
+
+    fn finish(self) -> io::Result<u64> {
+        match self {
+            Sink::Plain(counted) => Ok(counted.octets),
+            Sink::Deflated(encoder) => Ok(encoder.finish()?.octets),
+        }
+    }
+}
+
+impl io::Write for Counted<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = self.data.write(octets)?;
+        self.octets += written as u64;
+        self.progress.store(self.octets, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.data.flush()
+    }
+}
+
+fn read_at_most(file: &File, piece: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(piece, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// What went wrong on disk.
+fn of_file(error: io::Error) -> TransferFailure {
+    TransferFailure::File(match rustix::io::Errno::from_io_error(&error) {
+        Some(errno) => super::actions::refusal(&packetboat_files::Refusal::from(errno)),
+        None => Refusal::LocalError,
+    })
+}
+
+/// What went wrong on the line.
+fn of_connection(error: io::Error) -> TransferFailure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => TransferFailure::TooSlow,
+        _ => TransferFailure::ConnectionLost,
+    }
+}
