@@ -79,7 +79,7 @@ pub enum Service {
 
 impl Service {
     /// Those a credential can be limited to now; the others have their names reserved.
-    pub const OFFERED: [Service; 3] = [Service::Submission, Service::Pop3, Service::Imap];
+    pub const OFFERED: [Service; 4] = [Service::Submission, Service::Pop3, Service::Imap, Service::Files];
 
     /// Its name in settings, commands and logs.
     pub fn name(self) -> &'static str {

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fdatasync, fsync, openat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, fchmod, fdatasync, fsync, openat, renameat_with, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::Refusal;
@@ -63,6 +65,8 @@ impl Upload {
         hidden.extend_from_slice(format!("{random:016x}").as_bytes());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&directory, &hidden[..], flags, Mode::from_raw_mode(mode & 0o777))?;
+        // Whatever the process's own umask is.
+        fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
         let (name, file) = (name.to_vec(), File::from(file));
         Ok(Upload { directory, hidden, name, how, file, sync, done: false })
     }

@@ -20,7 +20,7 @@ use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 use crate::secure::AuthoritiesError;
 use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
-use crate::session::{Counter, ImapService, Pop3Service, SmtpService};
+use crate::session::{Counter, Depot, FtpService, ImapService, Pop3Service, SmtpService};
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
 use crate::trace;
@@ -142,6 +142,12 @@ impl App {
         }
         for name in ["imap", "imaps"] {
             let service = ImapService::new(imap_config(settings), counter.clone(), Arc::clone(metrics));
+            server.add(name, Arc::new(service));
+        }
+        let depot = Arc::new(depot(&context));
+        for name in ["ftp", "ftps"] {
+            let (config, depot) = (ftp_config(settings), Arc::clone(&depot));
+            let service = FtpService::new(config, depot, counter.clone(), Arc::clone(metrics));
             server.add(name, Arc::new(service));
         }
         Ok(relay)
@@ -331,6 +337,34 @@ fn pop3_config(settings: &Settings) -> packetboat_pop3::server::Config {
     config.timeouts = Timeouts { transaction: pop3.timeout, ..config.timeouts };
     config.max_failed_logins = settings.auth.failures;
     config
+}
+
+fn depot(context: &Context) -> Depot {
+    let settings = &context.settings;
+    let (ftp, port) = (&settings.ftp, |port: u32| u16::try_from(port).unwrap_or(0));
+    let (first, last) = (port(ftp.passive_first), port(ftp.passive_last));
+    Depot {
+        homes: settings.general.data.join(&ftp.homes),
+        passive_ports: (first > 0).then(|| (first, last.max(first))),
+        announced: ftp.announce.map(Into::into),
+        active: ftp.active,
+        umask: 0o022,
+        certificates: Arc::clone(&context.certificates),
+    }
+}
+
+fn ftp_config(settings: &Settings) -> packetboat_ftp::server::Config {
+    use packetboat_ftp::server::{Config, Timeouts};
+    let ftp = &settings.ftp;
+    Config {
+        greeting: format!("{} FTP server ready.", settings.general.hostname),
+        require_tls: ftp.require_tls || !settings.auth.plaintext_without_tls,
+        require_protection: ftp.require_tls,
+        allow_clear_data: !ftp.require_tls,
+        login_failures: settings.auth.failures,
+        timeouts: Timeouts { idle: ftp.timeout, ..Timeouts::default() },
+        ..Config::default()
+    }
 }
 
 fn imap_config(settings: &Settings) -> packetboat_imap::server::Config {

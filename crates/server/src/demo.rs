@@ -134,6 +134,8 @@ impl Demo {
             pop3s: next(),
             imap: next(),
             imaps: next(),
+            ftp: next(),
+            ftps: next(),
             metrics: next(),
             ..settings.listen
         };

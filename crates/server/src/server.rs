@@ -351,7 +351,7 @@ impl Server {
                 service: Arc::clone(service),
                 // LMTP stays among programs of one site, and the status page among those of one machine.
                 certificates: (!is_status).then(|| Arc::clone(&self.context.certificates)),
-                implicit_tls: matches!(name, "submissions" | "pop3s" | "imaps"),
+                implicit_tls: matches!(name, "submissions" | "pop3s" | "imaps" | "ftps"),
                 admissions: Arc::clone(if is_status { &status_admissions } else { &self.admissions }),
                 presence: Arc::clone(&self.context.presence),
                 pace: Arc::clone(&pace),

@@ -65,7 +65,7 @@ fn what_to_try(ready: &Ready) -> String {
     let (smtp, submission, submissions) = (port("smtp"), port("submission"), port("submissions"));
     let (lmtp, pop3, pop3s, metrics) = (port("lmtp"), port("pop3"), port("pop3s"), port("metrics"));
     let (ca, dir) = (ready.ca.display(), ready.dir.display());
-    let (imap, imaps) = (port("imap"), port("imaps"));
+    let (imap, imaps, ftp, ftps) = (port("imap"), port("imaps"), port("ftp"), port("ftps"));
     let more = match ready.accounts.len().saturating_sub(2) {
         0 => String::new(),
         more => format!(" and {more} more (user0000@demo.test, ...)"),
@@ -76,6 +76,7 @@ packetboat is ready. Everything is on 127.0.0.1 and kept in {dir}
 
   SMTP {smtp}   submission {submission} (STARTTLS), {submissions} (TLS)   LMTP {lmtp}
   IMAP {imap} (STARTTLS), {imaps} (TLS)   POP3 {pop3} (STLS), {pop3s} (TLS)
+  FTP {ftp} (AUTH TLS), {ftps} (TLS)
   metrics http://127.0.0.1:{metrics}/metrics
 
   accounts: alice@demo.test, bob@demo.test{more}, password demo
@@ -99,6 +100,10 @@ Things to try:
   curl --cacert {ca} -u bob@demo.test:demo imaps://localhost:{imaps}/
   curl --cacert {ca} -u bob@demo.test:demo imaps://localhost:{imaps}/INBOX -X 'FETCH 1:* (FLAGS ENVELOPE)'
   curl --cacert {ca} -u bob@demo.test:demo imaps://localhost:{imaps}/INBOX -X 'SEARCH TEXT Ahoy'
+
+  # a file for alice's directory, and what is in it
+  curl --cacert {ca} --ssl-reqd -u alice@demo.test:demo -T FILE ftp://localhost:{ftp}/
+  curl --cacert {ca} --ssl-reqd -u alice@demo.test:demo ftp://localhost:{ftp}/
 
   # the textbook, by hand: HELO, MAIL FROM:, RCPT TO:, DATA, a dot, QUIT
   telnet 127.0.0.1 {smtp}

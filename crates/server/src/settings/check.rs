@@ -93,6 +93,7 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "smtp" => settings.smtp = read_section(table, &known, report),
                 "pop3" => settings.pop3 = read_section(table, &known, report),
                 "imap" => settings.imap = read_section(table, &known, report),
+                "ftp" => settings.ftp = read_section(table, &known, report),
                 "dns" => settings.dns = read_section(table, &known, report),
                 "outbound_tls" => settings.outbound_tls = read_section(table, &known, report),
                 "queue" => settings.queue = read_section(table, &known, report),
@@ -246,7 +247,7 @@ fn check_hostname(name: &str, report: &mut Report<'_>) {
 
 impl Listen {
     /// The services that take connections from the network, with their addresses.
-    pub fn services(&self) -> [(&'static str, &Vec<ListenAddress>); 10] {
+    pub fn services(&self) -> [(&'static str, &Vec<ListenAddress>); 12] {
         [
             ("smtp", &self.smtp),
             ("submission", &self.submission),
@@ -257,6 +258,8 @@ impl Listen {
             ("pop3s", &self.pop3s),
             ("imap", &self.imap),
             ("imaps", &self.imaps),
+            ("ftp", &self.ftp),
+            ("ftps", &self.ftps),
             ("metrics", &self.metrics),
         ]
     }

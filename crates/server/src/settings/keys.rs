@@ -97,6 +97,10 @@ section! {
         imap: Vec<ListenAddress> = vec![ListenAddress::Port(143)];
         /// IMAP under TLS from the first byte.
         imaps: Vec<ListenAddress> = vec![ListenAddress::Port(993)];
+        /// FTP, in the clear and by AUTH TLS.
+        ftp: Vec<ListenAddress> = vec![];
+        /// FTP under TLS from the first byte.
+        ftps: Vec<ListenAddress> = vec![];
         /// Numbers for Prometheus (/metrics) and a sign of life (/healthz), by HTTP in the clear. Not for the world.
         metrics: Vec<ListenAddress> = vec![];
         /// Take mail that users of this machine leave in the folder `drop` of the data directory, as `sendmail` does for
@@ -202,6 +206,27 @@ section! {
         /// Extensions that are not offered to programs that name themselves so (ID), such as
         /// ["BadMail: QRESYNC CONDSTORE"].
         disabled_for: Vec<ClientFamily> = vec![];
+    }
+}
+
+section! {
+    /// FTP. Everybody who has an account has a directory of their own.
+    Ftp ["ftp"] {
+        /// Where these directories lie. A relative path counts from the data directory.
+        homes: PathBuf = PathBuf::from("files");
+        /// The first port for passive data connections; 0 takes any that is free.
+        passive_first: u32 = 0, in 0..=65_535;
+        /// The last one. A firewall has to let these in, and a router to pass them on.
+        passive_last: u32 = 0, in 0..=65_535;
+        /// The IPv4 address that is announced for passive data connections, for servers behind a router. When not set,
+        /// the one the client came to.
+        announce: Option<Ipv4Addr> = None;
+        /// Let clients name a port of theirs to connect to (PORT). It is on their own address, and none below 1024.
+        active: bool = true;
+        /// Refuse log-ins without TLS.
+        require_tls: bool = false;
+        /// For the next command.
+        timeout: Duration = minutes(15), in seconds(30)..=LONG;
     }
 }
 

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 pub use example::{example, reference};
 pub use keys::{
-    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3, Queue,
-    Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
+    Accounts, Auth, Certificate, Dns, Ftp, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3,
+    Queue, Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
 };
 pub use outbound::{DomainPattern, Family, OutgoingTls, SenderPattern, SmarthostTls, Via};
 pub use problem::{Problem, SettingsError};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub pop3: Pop3,
     /// `[imap]`
     pub imap: Imap,
+    /// `[ftp]`
+    pub ftp: Ftp,
     /// `[dns]`
     pub dns: Dns,
     /// `[outbound_tls]`

@@ -188,6 +188,8 @@ impl Job {
             }
             Job::Receive { upload, begin } => {
                 let octets = pipe::receive(&mut data, &upload, begin, transfer, progress, markers)?;
+                // A client under TLS waits for our farewell before it looks for the reply.
+                let _ = data.finish();
                 let name = upload.commit().map_err(|why| TransferFailure::File(refusal(&why)))?;
                 let note = matches!(transfer.what, What::StoreUnique(_)).then(|| {
                     format!("Transfer complete, unique file name: {}", String::from_utf8_lossy(&name))
