@@ -101,7 +101,7 @@ fn curl_in_every_way_it_knows() {
         let part = curl().arg("--range").arg("1000-1999").arg(&at).run().out;
         assert_eq!(part, &data[1000..2000], "{url} {more}");
         let listing = curl().arg(format!("{url}/new/sub/")).run().text();
-        assert!(listing.contains(&format!("8000000 ")) && listing.contains(&format!("{n}.bin")), "{listing}");
+        assert!(listing.contains("8000000 ") && listing.contains(&format!("{n}.bin")), "{listing}");
         assert_eq!(
             std::fs::read(demo.dir().join(format!("data/files/bob@demo.test/new/sub/{n}.bin"))).unwrap(),
             data

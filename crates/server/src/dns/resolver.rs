@@ -90,7 +90,7 @@ type Handle = RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>;
 /// Who is asked.
 #[derive(Clone)]
 enum Who {
-    One(Asker),
+    One(Box<Asker>),
     Decides(Arc<Decides>),
 }
 
@@ -163,7 +163,7 @@ impl Resolver {
             Dnssec::Auto => Dnssec::TrustAd,
             chosen => chosen,
         };
-        Ok(Resolver(Who::One(Asker::new(&config, dnssec, options)?)))
+        Ok(Resolver(Who::One(Box::new(Asker::new(&config, dnssec, options)?))))
     }
 
     /// Asks the name servers of the system's settings (/etc/resolv.conf), and believes them.
