@@ -66,7 +66,7 @@ pub enum Command {
     Type(Type),
     /// `STRU`
     Stru(Structure),
-    /// `MODE`; `None` is `Z`, which is not one of RFC 959's.
+    /// `MODE`
     Mode(TransferMode),
     /// `RETR path`
     Retr(PathName),

@@ -153,6 +153,17 @@ pub struct Transfer {
     pub umask: Option<u32>,
 }
 
+impl Transfer {
+    /// Whether what is stored begins with what is there already.
+    pub fn goes_on(&self) -> bool {
+        match self.what {
+            What::Append(_) => true,
+            What::Store(_) => self.restart != Restart::None,
+            _ => false,
+        }
+    }
+}
+
 /// What is to be transferred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {

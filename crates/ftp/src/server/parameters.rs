@@ -85,9 +85,8 @@ impl Server {
         if self.settings.epsv_all && !matches!(how, Passive::Epsv(_)) {
             return self.say(&reply::epsv_only());
         }
-        if self.settings.open {
-            self.settings.open = false;
-        }
+        // The owner gives up a data connection that is open for the new one.
+        self.settings.open = false;
         self.ask(Asked::Listen(how), Event::Listen(how));
     }
 

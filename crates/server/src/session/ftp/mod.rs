@@ -38,6 +38,9 @@ use transfer::{Job, Way};
 /// Ports that are tried for a passive data connection, before it is said that none is free.
 const PORT_TRIES: u32 = 64;
 
+/// Restart markers that wait to be told; with more of them the transfer waits for the control connection.
+const MARKERS_MAX: usize = 16;
+
 /// Where files lie, and how data connections are made.
 #[derive(Debug)]
 pub struct Depot {
@@ -121,7 +124,7 @@ struct Running {
     progress: Progress,
     about: String,
     outcome: oneshot::Receiver<Result<Transferred, TransferFailure>>,
-    markers: mpsc::UnboundedReceiver<(String, u64)>,
+    markers: mpsc::Receiver<(String, u64)>,
     /// Dropped, it stops the transfer.
     stop: Option<oneshot::Sender<()>>,
     news: Option<News>,
@@ -227,14 +230,17 @@ impl Ftp {
             _ => return session.refuse(Refusal::CannotListen),
         };
         let number = u64::from_ne_bytes(random());
-        let (job, about) = match Job::prepare(here, &transfer, session.facts(), number) {
+        let prepare = || Job::prepare(here, &transfer, session.facts(), number);
+        // What goes on begins with a copy of what is there, which may be long: no other session waits for it.
+        let prepared = if transfer.goes_on() { tokio::task::block_in_place(prepare) } else { prepare() };
+        let (job, about) = match prepared {
             Ok(prepared) => prepared,
             Err(why) => return session.refuse(why),
         };
         session.transfer_begins(job.is_inbound(), false, about.clone());
         let progress = Progress::default();
         let (tell, outcome) = oneshot::channel();
-        let (mark, markers) = mpsc::unbounded_channel();
+        let (mark, markers) = mpsc::channel(MARKERS_MAX);
         let (stop, stopped) = oneshot::channel();
         let running = Running {
             progress: Arc::clone(&progress),
@@ -271,7 +277,7 @@ async fn carry(
     job: Job,
     transfer: Transfer,
     progress: Progress,
-    markers: mpsc::UnboundedSender<(String, u64)>,
+    markers: mpsc::Sender<(String, u64)>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Transferred, TransferFailure> {
     let socket = tokio::select! {

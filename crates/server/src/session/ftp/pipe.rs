@@ -10,7 +10,7 @@ use packetboat_files::Upload;
 use packetboat_ftp::data::container::{HEADER_OCTETS, Header, is_container};
 use packetboat_ftp::data::{Inbound, News, Outbound, Restart};
 use packetboat_ftp::server::{Refusal, Transfer, TransferFailure};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::stream::Data;
 
@@ -138,7 +138,7 @@ pub(super) fn receive(
     begin: u64,
     transfer: &Transfer,
     progress: &Progress,
-    markers: &UnboundedSender<(String, u64)>,
+    markers: &Sender<(String, u64)>,
 ) -> Result<u64, TransferFailure> {
     let file = upload.file();
     let mut head = [0; HEADER_OCTETS];
@@ -181,7 +181,7 @@ pub(super) fn receive(
             if let News::Marker { marker, octets } = news {
                 // What the place is worth is known when it is on disk.
                 file.sync_data().map_err(of_file)?;
-                let _ = markers.send((marker, origin + octets));
+                let _ = markers.blocking_send((marker, origin + octets));
             }
         }
         if consumed.end_of_file {

@@ -10,7 +10,7 @@ use packetboat_ftp::command::PathName;
 use packetboat_ftp::listing::{Flags, Order, facts_line, name_line, unix_line};
 use packetboat_ftp::server::{Refusal, Transfer, TransferFailure, Transferred, What};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::actions::{Here, refusal, told};
 use super::pipe::{self, Progress};
@@ -173,7 +173,7 @@ impl Job {
         mut data: Data,
         transfer: &Transfer,
         progress: &Progress,
-        markers: &UnboundedSender<(String, u64)>,
+        markers: &Sender<(String, u64)>,
     ) -> Result<Transferred, TransferFailure> {
         let (octets, note) = match self {
             Job::Send { file, octets } => {
