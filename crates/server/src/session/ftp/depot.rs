@@ -1,0 +1,85 @@
+//! What all FTP sessions share, and how listeners begin one.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use packetboat_account::Service;
+use packetboat_ftp::reply;
+use packetboat_ftp::server::{Config, Server};
+use packetboat_wire::ReplyStyle;
+
+use super::Ftp;
+use crate::drive::{Link, Summary, drive};
+use crate::limits;
+use crate::listen::{self, Peer};
+use crate::metrics::Metrics;
+use crate::session::Counter;
+use crate::session::login::Visitor;
+use crate::tls::Certificates;
+
+/// Where files lie, and how data connections are made.
+#[derive(Debug)]
+pub struct Depot {
+    /// Every account has a directory here.
+    pub homes: PathBuf,
+    /// The first and last port for passive data connections; `None`: any.
+    pub passive_ports: Option<(u16, u16)>,
+    /// What is announced instead of the address the client came to, for servers behind a NAT.
+    pub announced: Option<IpAddr>,
+    /// Data connections to the client's ports are possible.
+    pub active: bool,
+    /// Permissions that new files do not get.
+    pub umask: u32,
+    /// For data connections.
+    pub certificates: Arc<Certificates>,
+}
+
+/// FTP, as listeners know it.
+#[derive(Debug)]
+pub struct FtpService {
+    config: Arc<Config>,
+    depot: Arc<Depot>,
+    counter: Counter,
+    metrics: Arc<Metrics>,
+}
+
+impl FtpService {
+    /// Serves by this configuration.
+    pub fn new(config: Config, depot: Arc<Depot>, counter: Counter, metrics: Arc<Metrics>) -> FtpService {
+        FtpService { config: Arc::new(config), depot, counter, metrics }
+    }
+}
+
+impl listen::Service for FtpService {
+    fn serve(&self, mut link: Link, peer: Peer) -> Pin<Box<dyn Future<Output = Summary> + Send>> {
+        let session = Server::new(Arc::clone(&self.config));
+        if let crate::conn::Socket::Tcp(socket) = link.conn.socket() {
+            // A Synch is sent as urgent data, and its mark is part of the stream (RFC 959 section 4.1.3).
+            let _ = rustix::net::sockopt::set_socket_oobinline(socket.as_fd(), true);
+        }
+        let owner = Ftp {
+            depot: Arc::clone(&self.depot),
+            counter: self.counter.clone(),
+            metrics: Arc::clone(&self.metrics),
+            peer,
+            visitor: Visitor::new(Service::Files),
+            user: None,
+            here: None,
+            listener: None,
+            running: None,
+        };
+        Box::pin(drive(link, session, owner))
+    }
+
+    fn refusal(&self, _: limits::Refusal) -> Bytes {
+        reply::too_many_connections().encode(ReplyStyle::Ftp)
+    }
+
+    fn has_login(&self) -> bool {
+        true
+    }
+}
