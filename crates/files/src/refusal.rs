@@ -69,6 +69,12 @@ impl From<Errno> for Refusal {
     }
 }
 
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Refusal {
+        Errno::from_io_error(&error).map_or_else(|| Refusal::Failed(error.to_string()), Refusal::from)
+    }
+}
+
 impl From<InvalidPath> for Refusal {
     fn from(_: InvalidPath) -> Refusal {
         Refusal::InvalidPath

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, renameat_with, symlinkat,
@@ -10,8 +11,12 @@ use rustix::fs::{
 
 use crate::list::look;
 use crate::rights::rights_at;
+use crate::share::{Held, give_back, signed, turn};
 use crate::tree::allowed;
-use crate::{Entry, Grant, How, Kind, Lister, Refusal, Right, Rights, Sync, Tree, Upload, VirtualPath};
+use crate::upload::kept_octets;
+use crate::{
+    Entry, Grant, How, Kind, Lister, Refusal, Right, Rights, Share, Sync, Tree, Upload, Usage, VirtualPath,
+};
 
 /// Directories in directories that are removed as one.
 const DEPTH_MAX: usize = 64;
@@ -44,6 +49,31 @@ impl Space {
     /// A space with a tree at its root, and others within.
     pub fn new(mounts: Vec<Mount>, grants: Vec<Grant>, sync: Sync, umask: u32) -> Space {
         Space { mounts, grants, sync, umask }
+    }
+
+    /// The same space, in which what is kept is charged to this share, but for trees that have one of their own.
+    #[must_use]
+    pub fn with_share(mut self, share: &Arc<dyn Share>) -> Space {
+        for mount in &mut self.mounts {
+            if mount.tree.share().is_none() {
+                mount.tree = mount.tree.clone().with_share(Arc::clone(share));
+            }
+        }
+        self
+    }
+
+    /// What is used of the share that a path is charged to, and what may be; `None` if nobody counts.
+    pub fn usage(&self, path: &VirtualPath) -> Result<Option<Usage>, Refusal> {
+        Ok(self.place(path)?.tree.share().map(|share| share.usage()))
+    }
+
+    /// Whether so much more could be stored in a directory, by the disk and by the share that it is charged to.
+    pub fn allocate(&self, path: &VirtualPath, octets: u64) -> Result<(), Refusal> {
+        let place = self.place(path)?;
+        if place.tree.share().and_then(|share| share.room()).is_some_and(|room| room < octets) {
+            return Err(Refusal::QuotaExceeded);
+        }
+        if self.free(path)? < octets { Err(Refusal::NoSpace) } else { Ok(()) }
     }
 
     /// What may be done at a path. All verbs ask here, and nowhere else.
@@ -148,9 +178,29 @@ impl Space {
             How::Create | How::Unique => false,
         };
         self.permits(path, if there { Right::Write } else { Right::Create })?;
+        self.upload(path, how, umask, random)
+    }
+
+    fn upload(
+        &self,
+        path: &VirtualPath,
+        how: How,
+        umask: Option<u32>,
+        random: u64,
+    ) -> Result<Upload, Refusal> {
         let (directory, name) = self.parent(path)?;
+        let held = match self.place(path)?.tree.share() {
+            None => None,
+            Some(share) => {
+                let replaces = match how {
+                    How::Replace => kept_octets(&directory, &name)?,
+                    How::Create | How::Unique => None,
+                };
+                Some(Held::new(Arc::clone(share), replaces)?)
+            }
+        };
         let mode = 0o666 & !umask.unwrap_or(self.umask);
-        Upload::begin(directory, &name, how, mode, self.sync, random)
+        Upload::begin(directory, &name, how, mode, self.sync, held, random)
     }
 
     /// Whether a file lies at a path, of which a user who may not look learns only what storing there would tell.
@@ -173,20 +223,14 @@ impl Space {
     ) -> Result<(Upload, u64), Refusal> {
         let there = self.is_there(path)?;
         self.permits(path, if there { Right::Append } else { Right::Create })?;
-        let (directory, name) = self.parent(path)?;
-        let mode = 0o666 & !umask.unwrap_or(self.umask);
-        let upload = Upload::begin(directory, &name, How::Replace, mode, self.sync, random)?;
+        let mut upload = self.upload(path, How::Replace, umask, random)?;
         if !there {
             return Ok((upload, 0));
         }
         let place = self.place(path)?;
         let old = place.tree.file(&place.parts)?;
-        let failed = |error: std::io::Error| match rustix::io::Errno::from_io_error(&error) {
-            Some(error) => Refusal::from(error),
-            None => Refusal::Failed(error.to_string()),
-        };
-        let octets = old.metadata().map_err(failed)?.len();
-        upload.begin_with(&old, octets).map_err(failed)?;
+        let octets = old.metadata()?.len();
+        upload.begin_with(&old, octets)?;
         Ok((upload, octets))
     }
 
@@ -232,7 +276,28 @@ impl Space {
     pub fn remove(&self, path: &VirtualPath) -> Result<(), Refusal> {
         self.permits(path, Right::Delete)?;
         let (directory, name) = self.parent(path)?;
-        Ok(unlinkat(directory, &name[..], AtFlags::empty())?)
+        self.counted(path, [&name, &name], |counted| {
+            let freed = if counted { kept_octets(&directory, &name)? } else { None };
+            unlinkat(&directory, &name[..], AtFlags::empty())?;
+            Ok(((), freed))
+        })
+    }
+
+    /// Does something by which what has one of these names is gone; `change` says of how many octets it was, if it is asked.
+    fn counted<T>(
+        &self,
+        path: &VirtualPath,
+        names: [&[u8]; 2],
+        change: impl FnOnce(bool) -> Result<(T, Option<u64>), Refusal>,
+    ) -> Result<T, Refusal> {
+        let Some(share) = self.place(path)?.tree.share() else { return Ok(change(false)?.0) };
+        let turn = turn(names[0], names[1]);
+        let (done, freed) = change(true)?;
+        drop(turn);
+        if let Some(octets) = freed {
+            give_back(&**share, -signed(octets), -1);
+        }
+        Ok(done)
     }
 
     /// Whether something could get another name.
@@ -253,7 +318,14 @@ impl Space {
         let replace =
             self.rights(to).has(Right::Write) && look(&from_directory, &from_name)?.kind != Kind::Directory;
         let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        Ok(renameat_with(from_directory, &from_name[..], to_directory, &to_name[..], flags)?)
+        self.counted(to, [&from_name, &to_name], |counted| {
+            let freed = if counted && replace { kept_octets(&to_directory, &to_name)? } else { None };
+            // Two names of one file, or one name twice: the system does nothing, and nothing is freed.
+            let same = freed.is_some()
+                && look(&from_directory, &from_name)?.unique == look(&to_directory, &to_name)?.unique;
+            renameat_with(&from_directory, &from_name[..], &to_directory, &to_name[..], flags)?;
+            Ok(((), freed.filter(|_| !same)))
+        })
     }
 
     /// Says when a file was changed.
@@ -288,7 +360,16 @@ impl Space {
             return Err(Refusal::InvalidPath);
         }
         let (directory, name) = self.parent(path)?;
-        Ok(symlinkat(target, directory, &name[..])?)
+        let share = self.place(path)?.tree.share();
+        if let Some(share) = share {
+            share.charge(0, 1)?;
+        }
+        symlinkat(target, directory, &name[..]).map_err(|error| {
+            if let Some(share) = share {
+                give_back(&**share, 0, -1);
+            }
+            error.into()
+        })
     }
 
     /// Octets that are free on the disk of a path.

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
-use crate::Refusal;
+use crate::list::look;
+use crate::{Kind, Refusal, Share, Usage};
 
 /// Names of the server's own: uploads under way. Nobody sees them, and nobody can name one so.
 pub(crate) const RESERVED: &[u8] = b".packetboat-";
@@ -24,18 +25,63 @@ pub struct Tree {
     root: Arc<OwnedFd>,
     /// For messages to the operator.
     path: Arc<PathBuf>,
+    share: Option<Arc<dyn Share>>,
 }
 
 impl Tree {
     /// The tree that begins at this directory.
     pub fn open(path: &Path) -> Result<Tree, Refusal> {
         let root = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Tree { root: Arc::new(root), path: Arc::new(path.to_owned()) })
+        Ok(Tree { root: Arc::new(root), path: Arc::new(path.to_owned()), share: None })
     }
 
     /// Where it is on this machine, for messages to the operator.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same tree, in which what is kept is charged to this share.
+    #[must_use]
+    pub fn with_share(self, share: Arc<dyn Share>) -> Tree {
+        Tree { share: Some(share), ..self }
+    }
+
+    /// Whom what is kept here is charged to.
+    pub fn share(&self) -> Option<&Arc<dyn Share>> {
+        self.share.as_ref()
+    }
+
+    /// Counts what lies in it, as a share has it; what is just being uploaded does not count yet. It reads every directory.
+    pub fn usage(&self) -> Result<Usage, Refusal> {
+        let mut usage = Usage::default();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut waiting: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
+        while let Some(parts) = waiting.pop() {
+            let directory = match self.resolve(&parts, flags, Mode::empty()) {
+                Ok(directory) => directory,
+                // Removed meanwhile, or no longer a directory.
+                Err(Refusal::NotFound | Refusal::NotADirectory) => continue,
+                Err(refusal) => return Err(refusal),
+            };
+            for name in Dir::read_from(&directory)? {
+                let name = name?.file_name().to_bytes().to_vec();
+                if matches!(&name[..], b"." | b"..") || name.starts_with(RESERVED) {
+                    continue;
+                }
+                match look(&directory, &name) {
+                    Ok(entry) if entry.kind == Kind::Directory => {
+                        waiting.push(parts.iter().cloned().chain([name]).collect());
+                    }
+                    Ok(entry) => {
+                        usage.files += 1;
+                        usage.octets += if entry.kind == Kind::File { entry.size } else { 0 };
+                    }
+                    Err(Refusal::NotFound) => {}
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+        }
+        Ok(usage)
     }
 
     /// Whether two handles are of one tree.
@@ -46,6 +92,10 @@ impl Tree {
     /// Opens what lies at these names, following links that stay in the tree.
     pub(crate) fn open_at(&self, parts: &[Vec<u8>], flags: OFlags, mode: Mode) -> Result<OwnedFd, Refusal> {
         allowed(parts)?;
+        self.resolve(parts, flags, mode)
+    }
+
+    fn resolve(&self, parts: &[Vec<u8>], flags: OFlags, mode: Mode) -> Result<OwnedFd, Refusal> {
         let path = joined(parts);
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..COLLISIONS {

@@ -10,8 +10,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::Refusal;
+use crate::list::look;
+use crate::share::{Held, turn};
 use crate::tree::RESERVED;
+use crate::{Kind, Refusal};
 
 /// Names that are tried for a file of its own (STOU), before it is said that there is none.
 const UNIQUE_TRIES: u64 = 10_000;
@@ -48,6 +50,7 @@ pub struct Upload {
     how: How,
     file: File,
     sync: Sync,
+    held: Option<Held>,
     done: bool,
 }
 
@@ -59,6 +62,7 @@ impl Upload {
         how: How,
         mode: u32,
         sync: Sync,
+        held: Option<Held>,
         random: u64,
     ) -> Result<Upload, Refusal> {
         let mut hidden = RESERVED.to_vec();
@@ -68,16 +72,47 @@ impl Upload {
         // Whatever the process's own umask is.
         fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
         let (name, file) = (name.to_vec(), File::from(file));
-        Ok(Upload { directory, hidden, name, how, file, sync, done: false })
+        Ok(Upload { directory, hidden, name, how, file, sync, held, done: false })
     }
 
-    /// The file, to write into.
+    /// The file. Who writes into it, and not by [`write_at`](Upload::write_at), says before how far
+    /// ([`make_room`](Upload::make_room)).
     pub fn file(&self) -> &File {
         &self.file
     }
 
+    /// The file grows to so many octets. Refused where the user's share does not have them.
+    #[inline]
+    pub fn make_room(&mut self, octets: u64) -> Result<(), Refusal> {
+        match &mut self.held {
+            Some(held) => held.grow(octets),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it can become so long: by the share, and by the disk. Asked when somebody says how much will come.
+    pub fn expect(&self, octets: u64) -> Result<(), Refusal> {
+        if let Some(held) = &self.held {
+            held.fits(octets)?;
+        }
+        let facts = rustix::fs::fstatvfs(&self.file)?;
+        let more = octets.saturating_sub(self.file.metadata()?.len());
+        if facts.f_bavail.saturating_mul(facts.f_frsize) < more { Err(Refusal::NoSpace) } else { Ok(()) }
+    }
+
+    /// Writes octets at their place.
+    pub fn write_at(&mut self, octets: &[u8], at: u64) -> Result<(), Refusal> {
+        self.make_room(at.saturating_add(octets.len() as u64))?;
+        Ok(self.file.write_all_at(octets, at)?)
+    }
+
     /// Takes over what lies in another file, up to so many octets: a transfer that goes on, or one behind a file.
-    pub fn begin_with(&self, other: &File, octets: u64) -> io::Result<()> {
+    pub fn begin_with(&mut self, other: &File, octets: u64) -> Result<(), Refusal> {
+        self.make_room(octets)?;
+        Ok(self.copy(other, octets)?)
+    }
+
+    fn copy(&self, other: &File, octets: u64) -> io::Result<()> {
         let (mut at, mut piece) = (0, vec![0; 256 * 1024]);
         while at < octets {
             // Without copying at all where the file system shares blocks.
@@ -109,7 +144,10 @@ impl Upload {
         if self.sync != Sync::Never {
             fdatasync(&self.file)?;
         }
-        let name = self.publish()?;
+        let name = match self.held.take() {
+            None => self.publish()?,
+            Some(held) => self.publish_and_charge(held)?,
+        };
         self.done = true;
         if self.sync == Sync::Whole {
             // The handle is one for paths only; what is synced is the directory itself.
@@ -117,6 +155,17 @@ impl Upload {
             fsync(openat(&self.directory, ".", flags, Mode::empty())?)?;
         }
         Ok(name)
+    }
+
+    fn publish_and_charge(&self, mut held: Held) -> Result<Vec<u8>, Refusal> {
+        let octets = self.file.metadata()?.len();
+        let _turn = turn(&self.name, &self.name);
+        let replaced = match self.how {
+            How::Replace => kept_octets(&self.directory, &self.name)?,
+            How::Create | How::Unique => None,
+        };
+        held.settle(octets, replaced)?;
+        self.publish().inspect_err(|_| held.undo(octets, replaced))
     }
 
     fn publish(&self) -> Result<Vec<u8>, Refusal> {
@@ -145,6 +194,19 @@ impl Upload {
                 Err(Refusal::Exists)
             }
         }
+    }
+}
+
+/// What a name in a directory counts for, if it does: see [`share`](crate::share).
+pub(crate) fn kept_octets(directory: &OwnedFd, name: &[u8]) -> Result<Option<u64>, Refusal> {
+    match look(directory, name) {
+        Ok(entry) => Ok(match entry.kind {
+            Kind::File => Some(entry.size),
+            Kind::Directory => None,
+            Kind::Link(_) | Kind::Other => Some(0),
+        }),
+        Err(Refusal::NotFound) => Ok(None),
+        Err(refusal) => Err(refusal),
     }
 }
 

@@ -94,10 +94,7 @@ impl Here {
                 let at = self.at_or_here(path.as_ref())?;
                 self.space.free(&at).map(Answer::Number).map_err(|why| refusal(&why))
             }
-            Request::Allocate(octets) => match self.space.free(&self.directory) {
-                Ok(free) if free < octets => Err(Refusal::NoSpace),
-                _ => Ok(Answer::Done),
-            },
+            Request::Allocate(octets) => done(self.space.allocate(&self.directory, octets)),
             Request::Mount(_)
             | Request::SetCreationTime(..)
             | Request::Status(_)

@@ -134,20 +134,19 @@ fn send_plain(
 /// Receives a file behind what the upload begins with; says how many octets came.
 pub(super) fn receive(
     data: &mut Data,
-    upload: &Upload,
+    upload: &mut Upload,
     begin: u64,
     transfer: &Transfer,
     progress: &Progress,
     markers: &Sender<(String, u64)>,
 ) -> Result<u64, TransferFailure> {
-    let file = upload.file();
     let mut head = [0; HEADER_OCTETS];
-    let read = read_at_most(file, &mut head, 0).map_err(of_file)?;
+    let read = read_at_most(upload.file(), &mut head, 0).map_err(of_file)?;
     let goes_on = Header::parse(head.get(..read).unwrap_or_default()).filter(|_| begin > 0);
     let mut inbound = Inbound::new(transfer.representation, &transfer.options, goes_on);
     let mut at = begin;
     if let (Some(header), 0) = (inbound.header(), begin) {
-        file.write_all_at(&header, 0).map_err(of_file)?;
+        upload.write_at(&header, 0).map_err(of_space)?;
         at = header.len() as u64;
     }
     let origin = at;
@@ -169,18 +168,18 @@ pub(super) fn receive(
         received += read as u64;
         progress.store(received, Ordering::Relaxed);
         if plain {
-            file.write_all_at(wire, at).map_err(of_file)?;
+            upload.write_at(wire, at).map_err(of_space)?;
             at += read as u64;
             continue;
         }
         out.clear();
         let consumed = inbound.push(wire, &mut out, &mut news).map_err(TransferFailure::Data)?;
-        file.write_all_at(&out, at).map_err(of_file)?;
+        upload.write_at(&out, at).map_err(of_space)?;
         at += out.len() as u64;
         for news in news.drain(..) {
             if let News::Marker { marker, octets } = news {
                 // What the place is worth is known when it is on disk.
-                file.sync_data().map_err(of_file)?;
+                upload.file().sync_data().map_err(of_file)?;
                 let _ = markers.blocking_send((marker, origin + octets));
             }
         }
@@ -191,9 +190,9 @@ pub(super) fn receive(
     if !plain {
         out.clear();
         let end = inbound.finish(&mut out).map_err(TransferFailure::Data)?;
-        file.write_all_at(&out, at).map_err(of_file)?;
+        upload.write_at(&out, at).map_err(of_space)?;
         if let Some(header) = end.header {
-            file.write_all_at(&header, 0).map_err(of_file)?;
+            upload.write_at(&header, 0).map_err(of_space)?;
         }
     }
     Ok(received)
@@ -290,6 +289,11 @@ fn of_file(error: io::Error) -> TransferFailure {
         Some(errno) => super::actions::refusal(&packetboat_files::Refusal::from(errno)),
         None => Refusal::LocalError,
     })
+}
+
+/// The same, as the file space says it.
+fn of_space(why: packetboat_files::Refusal) -> TransferFailure {
+    TransferFailure::File(super::actions::refusal(&why))
 }
 
 /// What went wrong on the line.

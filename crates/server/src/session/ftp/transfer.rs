@@ -27,6 +27,19 @@ impl Job {
         facts: &[&'static str],
         random: u64,
     ) -> Result<(Job, String), Refusal> {
+        let prepared = Job::find(here, transfer, facts, random)?;
+        if let ((Job::Receive { upload, begin }, _), Some(octets)) = (&prepared, transfer.announced) {
+            upload.expect(begin.saturating_add(octets)).map_err(|why| refusal(&why))?;
+        }
+        Ok(prepared)
+    }
+
+    fn find(
+        here: &Here,
+        transfer: &Transfer,
+        facts: &[&'static str],
+        random: u64,
+    ) -> Result<(Job, String), Refusal> {
         let space = &here.space;
         match &transfer.what {
             What::Retrieve(path) => {
@@ -132,8 +145,8 @@ impl Job {
                 data.finish().map_err(|_| TransferFailure::ConnectionLost)?;
                 (octets, None)
             }
-            Job::Receive { upload, begin } => {
-                let octets = pipe::receive(&mut data, &upload, begin, transfer, progress, markers)?;
+            Job::Receive { mut upload, begin } => {
+                let octets = pipe::receive(&mut data, &mut upload, begin, transfer, progress, markers)?;
                 // A client under TLS waits for our farewell before it looks for the reply.
                 let _ = data.finish();
                 let name = upload.commit().map_err(|why| TransferFailure::File(refusal(&why)))?;
@@ -161,7 +174,7 @@ fn goes_on(
     random: u64,
 ) -> Result<(Job, String), Refusal> {
     let space = &here.space;
-    let upload = space.store(at, How::Replace, transfer.umask, random).map_err(|why| refusal(&why))?;
+    let mut upload = space.store(at, How::Replace, transfer.umask, random).map_err(|why| refusal(&why))?;
     let (old, entry) = space.read(at).map_err(|why| match why {
         Files::NotFound => Refusal::InvalidRestart,
         other => refusal(&other),
@@ -175,7 +188,7 @@ fn goes_on(
     if begin > entry.size {
         return Err(Refusal::InvalidRestart);
     }
-    upload.begin_with(&old, begin).map_err(|_| Refusal::LocalError)?;
+    upload.begin_with(&old, begin).map_err(|why| refusal(&why))?;
     Ok((Job::Receive { upload, begin }, format!("Receiving {at} from octet {begin} on.")))
 }
 

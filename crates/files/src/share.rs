@@ -1,0 +1,288 @@
+//! What a user may take up, and how it is counted.
+//!
+//! A [`Space`](crate::Space) tells a [`Share`] of each change of what is kept. What counts as a file is whatever has a name and is
+//! no directory; its octets are those of its contents, which only plain files have. So a count is the same whether it was
+//! kept up by charges or is made again by [`Tree::usage`](crate::Tree::usage).
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::Refusal;
+
+/// Octets that an upload takes from a share at a time while it grows, so that asking costs nothing beside writing.
+pub(crate) const STEP: u64 = 4 << 20;
+/// Changes of names at one time: two of the same name wait for each other, so that what is replaced is counted once.
+const TURNS: usize = 64;
+
+/// What a user may still take up. Asked as octets arrive, never per octet.
+pub trait Share: fmt::Debug + Send + Sync {
+    /// Octets left; `None`: no limit.
+    fn room(&self) -> Option<u64>;
+
+    /// So many octets and files more are kept, or fewer. Whole or not at all: more than there is room for is
+    /// [`Refusal::QuotaExceeded`], and nothing is charged. What takes up nothing more is never refused, whatever has been used.
+    fn charge(&self, octets: i64, files: i64) -> Result<(), Refusal>;
+
+    /// What is taken up, and what may be.
+    fn usage(&self) -> Usage;
+}
+
+/// What is taken up of a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Octets in files.
+    pub octets: u64,
+    /// Files.
+    pub files: u64,
+    /// What may be taken up.
+    pub limits: Limits,
+}
+
+/// What may be taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Octets; `None`: any number.
+    pub octets: Option<u64>,
+    /// Files; `None`: any number.
+    pub files: Option<u64>,
+}
+
+impl Usage {
+    /// Octets left; `None`: no limit.
+    pub fn room(&self) -> Option<u64> {
+        self.limits.octets.map(|limit| limit.saturating_sub(self.octets))
+    }
+
+    /// This and so much more, or less; the rule of [`Share::charge`].
+    pub fn charged(&self, octets: i64, files: i64) -> Result<Usage, Refusal> {
+        let count = |used: u64, more: i64, limit: Option<u64>| {
+            let new = used.saturating_add_signed(more);
+            if more > 0 && limit.is_some_and(|limit| new > limit) {
+                return Err(Refusal::QuotaExceeded);
+            }
+            Ok(new)
+        };
+        Ok(Usage {
+            octets: count(self.octets, octets, self.limits.octets)?,
+            files: count(self.files, files, self.limits.files)?,
+            limits: self.limits,
+        })
+    }
+}
+
+/// A share that is counted in memory alone.
+#[derive(Debug, Default)]
+pub struct MemoryShare(Mutex<Usage>);
+
+impl MemoryShare {
+    /// One of which so much is used.
+    pub fn new(usage: Usage) -> MemoryShare {
+        MemoryShare(Mutex::new(usage))
+    }
+
+    /// Says anew what may be taken up.
+    pub fn set_limits(&self, limits: Limits) {
+        self.lock().limits = limits;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Usage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share for MemoryShare {
+    fn room(&self) -> Option<u64> {
+        self.lock().room()
+    }
+
+    fn charge(&self, octets: i64, files: i64) -> Result<(), Refusal> {
+        let mut usage = self.lock();
+        *usage = usage.charged(octets, files)?;
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        *self.lock()
+    }
+}
+
+/// What an upload has taken from a share before it is there.
+#[derive(Debug)]
+pub(crate) struct Held {
+    share: Arc<dyn Share>,
+    /// Octets that the upload will give back: those of the file it replaces.
+    credit: u64,
+    /// Octets that were charged for it.
+    octets: u64,
+    /// Up to this length nobody has to be asked.
+    free_until: u64,
+}
+
+impl Held {
+    /// For an upload in the place of a file of so many octets, if there is one.
+    pub(crate) fn new(share: Arc<dyn Share>, replaces: Option<u64>) -> Result<Held, Refusal> {
+        if replaces.is_none() {
+            // Said now, before anything is sent for nothing.
+            let usage = share.usage();
+            usage.charged(0, 1)?;
+        }
+        let credit = replaces.unwrap_or(0);
+        let free_until = credit.saturating_add(share.room().map_or(STEP, |room| room.min(STEP)));
+        Ok(Held { share, credit, octets: 0, free_until })
+    }
+
+    /// Whether the upload could grow to this length, as things are.
+    pub(crate) fn fits(&self, length: u64) -> Result<(), Refusal> {
+        let needed = length.saturating_sub(self.credit).saturating_sub(self.octets);
+        match self.share.room() {
+            Some(room) if room < needed => Err(Refusal::QuotaExceeded),
+            _ => Ok(()),
+        }
+    }
+
+    /// The upload grows to this length.
+    #[inline]
+    pub(crate) fn grow(&mut self, length: u64) -> Result<(), Refusal> {
+        if length <= self.free_until { Ok(()) } else { self.take(length) }
+    }
+
+    #[cold]
+    fn take(&mut self, length: u64) -> Result<(), Refusal> {
+        let needed = length.saturating_sub(self.credit).saturating_sub(self.octets);
+        let taken = match self.share.charge(signed(needed.max(STEP)), 0) {
+            Ok(()) => needed.max(STEP),
+            Err(Refusal::QuotaExceeded) if needed < STEP => {
+                self.share.charge(signed(needed), 0)?;
+                needed
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        self.octets = self.octets.saturating_add(taken);
+        self.free_until = self.credit.saturating_add(self.octets);
+        Ok(())
+    }
+
+    /// It is to be kept with so many octets, and `replaced` is what will no longer be there. What was held is part of what
+    /// is kept from now on; `undo` takes it back.
+    pub(crate) fn settle(&mut self, octets: u64, replaced: Option<u64>) -> Result<(), Refusal> {
+        let more = signed(octets) - signed(replaced.unwrap_or(0)) - signed(self.octets);
+        self.share.charge(more, i64::from(replaced.is_none()))?;
+        self.octets = 0;
+        Ok(())
+    }
+
+    /// It could not be kept after all.
+    pub(crate) fn undo(&self, octets: u64, replaced: Option<u64>) {
+        let more = signed(replaced.unwrap_or(0)) - signed(octets);
+        give_back(&*self.share, more, -i64::from(replaced.is_none()));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.octets > 0 {
+            give_back(&*self.share, -signed(self.octets), 0);
+        }
+    }
+}
+
+/// Takes a charge back. One that gives way to what was there before may be more than there is room for now: then the share is
+/// over its limit until something is removed, or counted anew.
+pub(crate) fn give_back(share: &dyn Share, octets: i64, files: i64) {
+    if share.charge(octets, files).is_err() {
+        let _ = share.charge(octets.min(0), files.min(0));
+    }
+}
+
+/// File sizes are below 2^63 on every file system.
+pub(crate) fn signed(octets: u64) -> i64 {
+    i64::try_from(octets).unwrap_or(i64::MAX)
+}
+
+/// Until it is dropped nobody else of this process changes what these names stand for, in any directory, where it counts.
+pub(crate) fn turn(one: &[u8], other: &[u8]) -> Turn {
+    static LOCKS: [Mutex<()>; TURNS] = [const { Mutex::new(()) }; TURNS];
+    let slot = |name: &[u8]| {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        usize::try_from(hasher.finish() % TURNS as u64).unwrap_or(0)
+    };
+    let lock = |slot: usize| LOCKS[slot].lock().unwrap_or_else(PoisonError::into_inner);
+    // The lower one first, so that nobody waits in a circle.
+    let (low, high) = (slot(one).min(slot(other)), slot(one).max(slot(other)));
+    Turn(lock(low), (high != low).then(|| lock(high)))
+}
+
+/// See [`turn`].
+#[derive(Debug)]
+pub(crate) struct Turn(
+    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
+    #[expect(dead_code, reason = "held")] Option<MutexGuard<'static, ()>>,
+);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn share(octets: u64, limit: u64) -> Arc<MemoryShare> {
+        let limits = Limits { octets: Some(limit), files: Some(3) };
+        Arc::new(MemoryShare::new(Usage { octets, files: 1, limits }))
+    }
+
+    #[test]
+    fn charges() {
+        let usage = Usage { octets: 10, files: 1, limits: Limits { octets: Some(20), files: Some(2) } };
+        for (octets, files, want) in [
+            (10, 1, Ok((20, 2))),
+            (11, 0, Err(Refusal::QuotaExceeded)),
+            (0, 2, Err(Refusal::QuotaExceeded)),
+            (-4, 0, Ok((6, 1))),
+            (-99, -9, Ok((0, 0))),
+            (-1, 1, Ok((9, 2))),
+        ] {
+            let got = usage.charged(octets, files).map(|usage| (usage.octets, usage.files));
+            assert_eq!(got, want, "{octets} {files}");
+        }
+        // Who is over a limit that was lowered can make less of it, and no more.
+        let over = Usage { octets: 30, files: 9, ..usage };
+        assert!(over.charged(-1, 0).is_ok() && over.charged(0, 0).is_ok() && over.charged(1, -1).is_err());
+        assert_eq!(over.room(), Some(0));
+    }
+
+    #[test]
+    fn an_upload_holds_what_it_grows_to_and_gives_it_back() {
+        let share = share(0, 3 * STEP);
+        let mut held = Held::new(share.clone(), None).unwrap();
+        held.grow(STEP).unwrap();
+        assert_eq!(share.usage().octets, 0, "a small one is charged once, at its end");
+        held.grow(STEP + 1).unwrap();
+        assert_eq!(share.usage().octets, STEP + 1);
+        held.grow(3 * STEP).unwrap();
+        assert_eq!(held.grow(3 * STEP + 1), Err(Refusal::QuotaExceeded));
+        drop(held);
+        assert_eq!((share.usage().octets, share.usage().files), (0, 1));
+    }
+
+    #[test]
+    fn what_is_replaced_makes_room() {
+        let share = share(100, 100);
+        let mut held = Held::new(share.clone(), Some(100)).unwrap();
+        assert!(held.fits(100).is_ok() && held.fits(101).is_err());
+        held.grow(100).unwrap();
+        assert_eq!(held.grow(101), Err(Refusal::QuotaExceeded));
+        held.settle(90, Some(100)).unwrap();
+        assert_eq!((share.usage().octets, share.usage().files), (90, 1));
+        held.undo(90, Some(100));
+        assert_eq!((share.usage().octets, share.usage().files), (100, 1));
+    }
+
+    #[test]
+    fn one_file_too_many_is_refused_before_anything_comes() {
+        let share = share(0, 100);
+        share.charge(0, 2).unwrap();
+        assert_eq!(Held::new(share.clone(), None).err(), Some(Refusal::QuotaExceeded));
+        assert!(Held::new(share, Some(0)).is_ok());
+    }
+}
