@@ -6,19 +6,23 @@
 //!
 //! Nothing here waits for a network or knows a protocol. Calls block for as long as the disk does.
 
+mod digest;
 mod list;
 mod path;
 mod refusal;
 mod rights;
+mod rules;
 mod share;
 mod space;
 mod tree;
 mod upload;
 
+pub use digest::{Algorithm, Checksum};
 pub use list::{Entry, Kind, Lister};
 pub use path::{InvalidPath, VirtualPath};
 pub use refusal::Refusal;
 pub use rights::{Grant, Right, Rights};
+pub use rules::Rules;
 pub use share::{Limits, MemoryShare, Share, Usage};
 pub use space::{Mount, Space};
 pub use tree::Tree;

@@ -44,6 +44,12 @@ pub enum Refusal {
     /// The tree cannot be written to.
     #[error("the file system is read-only")]
     ReadOnly,
+    /// Octets that are not there.
+    #[error("the file does not have these octets")]
+    InvalidRange,
+    /// Whoever asked for it does not want it any more.
+    #[error("stopped")]
+    Stopped,
     /// Something of ours failed.
     #[error("local error: {0}")]
     Failed(String),

@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, renameat_with, symlinkat,
-    unlinkat, utimensat,
+    AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, openat, renameat_with,
+    symlinkat, unlinkat, utimensat,
 };
 
 use crate::list::look;
@@ -15,7 +16,8 @@ use crate::share::{Held, give_back, signed, turn};
 use crate::tree::allowed;
 use crate::upload::kept_octets;
 use crate::{
-    Entry, Grant, How, Kind, Lister, Refusal, Right, Rights, Share, Sync, Tree, Upload, Usage, VirtualPath,
+    Algorithm, Checksum, Entry, Grant, How, Kind, Lister, Refusal, Right, Rights, Rules, Share, Sync, Tree,
+    Upload, Usage, VirtualPath, digest,
 };
 
 /// Directories in directories that are removed as one.
@@ -37,6 +39,7 @@ pub struct Space {
     grants: Vec<Grant>,
     sync: Sync,
     umask: u32,
+    rules: Arc<Rules>,
 }
 
 /// Where a path leads on this machine.
@@ -48,7 +51,13 @@ struct Place<'a> {
 impl Space {
     /// A space with a tree at its root, and others within.
     pub fn new(mounts: Vec<Mount>, grants: Vec<Grant>, sync: Sync, umask: u32) -> Space {
-        Space { mounts, grants, sync, umask }
+        Space { mounts, grants, sync, umask, rules: Arc::default() }
+    }
+
+    /// The same space, by these rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Arc<Rules>) -> Space {
+        Space { rules, ..self }
     }
 
     /// The same space, in which what is kept is charged to this share, but for trees that have one of their own.
@@ -200,7 +209,23 @@ impl Space {
             }
         };
         let mode = 0o666 & !umask.unwrap_or(self.umask);
-        Upload::begin(directory, &name, how, mode, self.sync, held, random)
+        let mut upload = Upload::begin(directory, &name, how, mode, self.sync, held, random)?;
+        upload.digest(&self.rules.checksums);
+        Ok(upload)
+    }
+
+    /// The checksum of octets of a file, from `start` up to before `end`. Takes as long as reading them, unless it was kept;
+    /// `stop` ends it.
+    pub fn checksum(
+        &self,
+        path: &VirtualPath,
+        algorithm: Algorithm,
+        start: u64,
+        end: Option<u64>,
+        stop: &AtomicBool,
+    ) -> Result<Checksum, Refusal> {
+        let (file, _) = self.read(path)?;
+        digest::of_file(&file, algorithm, start, end, stop)
     }
 
     /// Whether a file lies at a path, of which a user who may not look learns only what storing there would tell.
@@ -336,7 +361,14 @@ impl Space {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
         };
-        Ok(utimensat(directory, &name[..], &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        // What is a file is changed by a handle, by which its checksums stay valid.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(&directory, &name[..], flags, Mode::empty()).map(File::from) {
+            Ok(file) if file.metadata()?.is_file() => {
+                digest::touch(&file, || Ok(rustix::fs::futimens(&file, &times)?))
+            }
+            _ => Ok(utimensat(directory, &name[..], &times, AtFlags::SYMLINK_NOFOLLOW)?),
+        }
     }
 
     /// Says who may do what with a file on this machine. The bits that lend somebody's identity are not for this.

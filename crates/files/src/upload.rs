@@ -10,6 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::digest::{self, Algorithm, Hasher, Stamp};
 use crate::list::look;
 use crate::share::{Held, turn};
 use crate::tree::RESERVED;
@@ -51,6 +52,9 @@ pub struct Upload {
     file: File,
     sync: Sync,
     held: Option<Held>,
+    /// Checksums that are made on the way, of the first so many octets.
+    hashers: Vec<(Algorithm, Hasher)>,
+    hashed: u64,
     done: bool,
 }
 
@@ -72,7 +76,18 @@ impl Upload {
         // Whatever the process's own umask is.
         fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
         let (name, file) = (name.to_vec(), File::from(file));
-        Ok(Upload { directory, hidden, name, how, file, sync, held, done: false })
+        Ok(Upload {
+            directory,
+            hidden,
+            name,
+            how,
+            file,
+            sync,
+            held,
+            hashers: Vec::new(),
+            hashed: 0,
+            done: false,
+        })
     }
 
     /// The file. Who writes into it, and not by [`write_at`](Upload::write_at), says before how far
@@ -100,10 +115,30 @@ impl Upload {
         if facts.f_bavail.saturating_mul(facts.f_frsize) < more { Err(Refusal::NoSpace) } else { Ok(()) }
     }
 
+    /// Makes these checksums of what is written, as long as it comes in its order.
+    pub(crate) fn digest(&mut self, algorithms: &[Algorithm]) {
+        self.hashers = algorithms.iter().map(|algorithm| (*algorithm, Hasher::new(*algorithm))).collect();
+    }
+
+    /// Whether checksums are made on the way, for which what comes has to pass [`write_at`](Upload::write_at).
+    pub fn is_digested(&self) -> bool {
+        !self.hashers.is_empty()
+    }
+
     /// Writes octets at their place.
     pub fn write_at(&mut self, octets: &[u8], at: u64) -> Result<(), Refusal> {
-        self.make_room(at.saturating_add(octets.len() as u64))?;
-        Ok(self.file.write_all_at(octets, at)?)
+        let end = at.saturating_add(octets.len() as u64);
+        self.make_room(end)?;
+        self.file.write_all_at(octets, at)?;
+        if !self.hashers.is_empty() && !octets.is_empty() {
+            if at == self.hashed {
+                self.hashers.iter_mut().for_each(|(_, hasher)| hasher.update(octets));
+                self.hashed = end;
+            } else {
+                self.hashers.clear();
+            }
+        }
+        Ok(())
     }
 
     /// Takes over what lies in another file, up to so many octets: a transfer that goes on, or one behind a file.
@@ -141,6 +176,15 @@ impl Upload {
 
     /// The file is whole: it is on disk as [`Sync`] has it, and then there under its name, which is returned.
     pub fn commit(mut self) -> Result<Vec<u8>, Refusal> {
+        if !self.hashers.is_empty() {
+            let stamp = Stamp::of(&self.file)?;
+            // Otherwise it began with something, or something was written past us.
+            if stamp.size() == self.hashed {
+                for (algorithm, hasher) in self.hashers.drain(..) {
+                    digest::keep(&self.file, algorithm, stamp, &hasher.digits());
+                }
+            }
+        }
         if self.sync != Sync::Never {
             fdatasync(&self.file)?;
         }

@@ -258,6 +258,10 @@ impl fmt::Debug for PathName {
 }
 
 impl Algorithm {
+    /// All there are, the best first.
+    pub const ALL: [Algorithm; 5] =
+        [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Sha1, Algorithm::Md5, Algorithm::Crc32];
+
     /// As the HASH draft names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -271,7 +275,6 @@ impl Algorithm {
 
     /// By its name, however it is written.
     pub fn named(name: &str) -> Option<Algorithm> {
-        let all = [Algorithm::Crc32, Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512];
-        all.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 }

@@ -170,6 +170,7 @@ impl Server {
             Some(Asked::Request(command)) => {
                 let said = self.action_reply(command, answer);
                 self.say(&said);
+                self.tell_aborted();
             }
             Some(Asked::Progress) => {
                 let lines = if let Answer::Lines(lines) = answer { lines } else { Vec::new() };
@@ -178,6 +179,13 @@ impl Server {
                 self.say(&reply::lines(Information::System, status));
             }
             other => self.asked = other,
+        }
+    }
+
+    /// ABOR has a reply of its own, after that of the action it was for, whether that was carried out before or not.
+    fn tell_aborted(&mut self) {
+        if std::mem::take(&mut self.aborting) {
+            self.say(&reply::aborted());
         }
     }
 
@@ -251,7 +259,10 @@ impl Server {
             Asked::Host | Asked::User | Asked::Password | Asked::Account => self.refuse_access(&asked, &why),
             Asked::Listen(how) => self.say(&refusal::of_listen(*how, &why)),
             Asked::Connect(_) => self.say(&refusal::of_connect(&why)),
-            Asked::Request(command) => self.say(&refusal::of_action(command, &why)),
+            Asked::Request(command) => {
+                self.say(&refusal::of_action(command, &why));
+                self.tell_aborted();
+            }
             Asked::Transfer => {
                 self.forget_announced();
                 let answer = refusal::of_transfer(&why);

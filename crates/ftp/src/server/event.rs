@@ -39,7 +39,8 @@ pub enum Event {
     /// Question: a transfer. [`transfer_begins`](super::Server::transfer_begins), and later
     /// [`transfer_ended`](super::Server::transfer_ended).
     Transfer(Box<Transfer>),
-    /// The transfer is to be given up; [`transfer_ended`](super::Server::transfer_ended) is still to be called.
+    /// The transfer is to be given up; [`transfer_ended`](super::Server::transfer_ended) is still to be called. Or the action
+    /// on files that is being carried out is, and still to be answered.
     Abort,
     /// Question: how far is the transfer? Answered by lines.
     Progress,
@@ -271,6 +272,10 @@ pub enum Refusal {
     WrongFamily,
     /// Not with this parameter.
     NotForThat,
+    /// These octets are not in the file.
+    InvalidRange,
+    /// By [`Event::Abort`].
+    Stopped,
     /// Switched off by the settings.
     SwitchedOff,
     /// Something of ours failed.

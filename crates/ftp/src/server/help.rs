@@ -1,7 +1,7 @@
 //! HELP, FEAT, SYST, and what clients tell of themselves.
 
 use super::Server;
-use crate::command::{Command, Site};
+use crate::command::{Algorithm, Command, Site};
 use crate::reply::{self, Information};
 
 /// The facts of MLST and MLSD (RFC 3659 section 7.5), as FEAT shows them.
@@ -113,19 +113,14 @@ impl Server {
         if self.config.tls {
             ["AUTH TLS", "PBSZ", "PROT"].into_iter().for_each(&mut add);
         }
-        [
-            "AVBL",
-            "CLNT",
-            "COMB",
-            "CSID",
-            "EPRT",
-            "EPSV",
-            "HASH SHA-256*;SHA-512;SHA-1;MD5;CRC32",
-            "HOST",
-            "LANG EN*",
-        ]
-        .into_iter()
-        .for_each(&mut add);
+        ["AVBL", "CLNT", "COMB", "CSID", "EPRT", "EPSV"].into_iter().for_each(&mut add);
+        // The one that HASH uses now has a star (draft-bryan-ftpext-hash section 3).
+        let hashes = Algorithm::ALL.map(|algorithm| {
+            let star = if algorithm == self.settings.hash { "*" } else { "" };
+            format!("{}{star}", algorithm.name())
+        });
+        add(&format!("HASH {}", hashes.join(";")));
+        ["HOST", "LANG EN*"].into_iter().for_each(&mut add);
         ["MDTM", "MFCT", "MFF Modify;Create;UNIX.mode;", "MFMT"].into_iter().for_each(&mut add);
         let facts: String =
             FACTS

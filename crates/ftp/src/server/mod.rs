@@ -45,6 +45,8 @@ pub struct Server {
     tls: Option<Box<TlsFacts>>,
     end_of_input: bool,
     stopping: bool,
+    /// ABOR came while an action was carried out.
+    aborting: bool,
     errors: u32,
     failed_logins: u32,
     idle: Duration,
@@ -171,6 +173,7 @@ impl Server {
             tls: None,
             end_of_input: false,
             stopping: false,
+            aborting: false,
             errors: 0,
             failed_logins: 0,
             last_activity: None,
@@ -220,16 +223,19 @@ impl Server {
 
     fn close(&mut self) {
         self.phase = Phase::Closed;
-        self.asked = None;
-        if self.transfer.is_some() {
+        let acting = matches!(self.asked.take(), Some(Asked::Request(_)));
+        if self.transfer.is_some() || acting {
             self.event = Some(Event::Abort);
         }
     }
 
     /// Does what can be done without waiting for anybody.
     fn advance(&mut self) -> Advance {
-        if self.event.is_some() || self.asked.is_some() {
+        if self.event.is_some() {
             return Advance::Blocked;
+        }
+        if self.asked.is_some() {
+            return self.meanwhile();
         }
         match self.phase {
             Phase::Greeting => {
@@ -298,6 +304,21 @@ impl Server {
         Advance::Progress
     }
 
+    /// While an action on files is carried out, which may take long, ABOR is heard; everything else waits.
+    fn meanwhile(&mut self) -> Advance {
+        if !matches!(self.asked, Some(Asked::Request(_))) || self.aborting || self.phase != Phase::Open {
+            return Advance::Blocked;
+        }
+        let line = self.input.as_slice().split(|octet| *octet == b'\n').next().unwrap_or_default();
+        if self.line_octets() == line.len() + 1 && line.trim_ascii_end().eq_ignore_ascii_case(b"ABOR") {
+            self.input.skip(self.line_octets());
+            self.aborting = true;
+            self.event = Some(Event::Abort);
+            return Advance::Progress;
+        }
+        Advance::Blocked
+    }
+
     /// The line at the front, which stays where it is: it may have to wait for the end of a transfer.
     fn peek_line(&mut self) -> Result<Option<Bytes>, LineError> {
         let end = memchr::memchr(b'\n', self.input.as_slice());
@@ -354,7 +375,8 @@ impl Session for Server {
         self.end_of_input = true;
         // "An unexpected close on the control connection will cause the server to take the effective action of an abort
         // and a logout" (RFC 959 section 4.1.1).
-        if self.transfer.is_some() && self.phase != Phase::Leaving {
+        let acting = matches!(self.asked, Some(Asked::Request(_))) && self.event.is_none();
+        if acting || self.transfer.is_some() && self.phase != Phase::Leaving {
             self.close();
         }
     }

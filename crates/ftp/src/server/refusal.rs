@@ -110,6 +110,8 @@ fn common(why: &Refusal) -> Reply {
         Refusal::QuotaExceeded => reply::quota_exceeded(),
         Refusal::NeedsAccount => reply::account_for_storing(),
         Refusal::SwitchedOff => reply::not_allowed_here(),
+        Refusal::InvalidRange => reply::invalid_argument("The file does not have these octets."),
+        Refusal::Stopped => reply::because(451, "Aborted; the action was not carried out."),
         Refusal::Because(words) => reply::because(550, words),
         _ => reply::local_error(),
     }

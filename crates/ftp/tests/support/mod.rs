@@ -18,6 +18,8 @@ pub struct Depot {
     by_certificate: bool,
     directory: String,
     files: BTreeMap<String, u64>,
+    /// A request that takes its time.
+    held: bool,
 }
 
 pub fn from_settings(script: &Script) -> (Server, Depot) {
@@ -38,6 +40,7 @@ pub fn from_settings(script: &Script) -> (Server, Depot) {
         needs_account: is("needs-account"),
         by_certificate: is("by-certificate"),
         directory: "/".to_owned(),
+        held: false,
         files: files.into_iter().map(|(name, size)| (name.to_owned(), size)).collect(),
     };
     (Server::new(Arc::new(config)), depot)
@@ -129,6 +132,7 @@ impl Owner<Server> for Depot {
             Event::Listen(_) => session.listening(([192, 0, 2, 1], 5282).into()),
             Event::Connect(at) if at.port() >= 1024 && at.ip().to_string() == "192.0.2.7" => session.accept(),
             Event::Connect(_) => session.refuse(Refusal::AddressNotAllowed),
+            Event::Request(Request::Checksum { path, .. }) if path.as_bytes() == b"huge" => self.held = true,
             Event::Request(request) => match self.request(request) {
                 Ok(answer) => session.answer(answer),
                 Err(why) => session.refuse(why),
@@ -147,6 +151,7 @@ impl Owner<Server> for Depot {
                     session.transfer_begins(false, true, "Here it comes.".to_owned());
                 }
             },
+            Event::Abort if std::mem::take(&mut self.held) => session.refuse(Refusal::Stopped),
             Event::Abort => session.transfer_ended(Err(TransferFailure::Aborted)),
             Event::Progress => session.answer(Answer::Lines(vec!["21 of 42 octets.".to_owned()])),
             Event::Reinitialized | Event::CloseData => {}
@@ -167,6 +172,11 @@ impl Owner<Server> for Depot {
             "quota" => session.transfer_ended(Err(TransferFailure::File(Refusal::QuotaExceeded))),
             "disk full" => session.transfer_ended(Err(TransferFailure::File(Refusal::NoSpace))),
             "not resumed" => session.transfer_ended(Err(TransferFailure::NotResumed)),
+            "checksum" => {
+                self.held = false;
+                let (digest, end) = ("CAFE".to_owned(), 1 << 40);
+                session.answer(Answer::Checksum { digest, start: 0, end });
+            }
             "marker" => session.marker("1000", 1024),
             other => return Err(format!("no order {other:?}")),
         }

@@ -1,9 +1,11 @@
 //! Actions on files that need no data connection.
 
-use packetboat_files::{Entry, Kind, Refusal as Files, Right, Space, VirtualPath};
+use packetboat_files::{Algorithm, Checksum, Entry, Kind, Refusal as Files, Right, Space, VirtualPath};
 use packetboat_ftp::command::{FileTime, PathName};
 use packetboat_ftp::listing::{Allowed, Facts, Kind as ListKind, facts_line};
 use packetboat_ftp::server::{Answer, Refusal, Request};
+
+use super::errand::Work;
 
 /// Where somebody is, and in which files.
 #[derive(Debug)]
@@ -23,7 +25,30 @@ impl Here {
         path.map_or_else(|| Ok(self.directory.clone()), |path| self.at(path))
     }
 
-    /// Carries a request out. `facts` are those that MLST is to tell.
+    /// The work that a request is, if it takes as long as reading or writing files.
+    pub(super) fn work(&self, request: &Request) -> Result<Option<Work>, Refusal> {
+        let space = self.space.clone();
+        Ok(Some(match request {
+            Request::Checksum { algorithm, path, start, end } => {
+                let (at, algorithm, start, end) = (self.at(path)?, digest(*algorithm), *start, *end);
+                Box::new(move |stop| {
+                    let checksum = space.checksum(&at, algorithm, start, end, stop);
+                    let Checksum { digits: digest, start, end } = checksum.map_err(|why| refusal(&why))?;
+                    Ok(Answer::Checksum { digest, start, end })
+                })
+            }
+            Request::RemoveTree(path) => {
+                let at = self.at(path)?;
+                Box::new(move |_| {
+                    space.remove_tree(&at).map_err(|why| refusal(&why))?;
+                    Ok(Answer::Done)
+                })
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Carries out a request that takes no time. `facts` are those that MLST is to tell.
     pub(super) fn carry_out(&mut self, request: Request, facts: &[&str]) -> Result<Answer, Refusal> {
         let done = |outcome: Result<(), Files>| outcome.map(|()| Answer::Done).map_err(|why| refusal(&why));
         match request {
@@ -56,7 +81,6 @@ impl Here {
                 Ok(Answer::Directory(name_of(&at)?))
             }
             Request::RemoveDirectory(path) => done(self.space.remove_directory(&self.at(&path)?)),
-            Request::RemoveTree(path) => done(self.space.remove_tree(&self.at(&path)?)),
             Request::Delete(path) => done(self.space.remove(&self.at(&path)?)),
             Request::RenameFrom(path) => done(self.space.may_rename(&self.at(&path)?)),
             Request::Rename(from, to) => done(self.space.rename(&self.at(&from)?, &self.at(&to)?)),
@@ -99,6 +123,7 @@ impl Here {
             | Request::SetCreationTime(..)
             | Request::Status(_)
             | Request::Checksum { .. }
+            | Request::RemoveTree(_)
             | Request::Combine(..)
             | Request::Copy(..)
             | Request::Quota
@@ -128,6 +153,16 @@ impl Here {
             set.map_err(|why| refusal(&why))?;
         }
         Ok(Answer::Done)
+    }
+}
+
+fn digest(algorithm: packetboat_ftp::command::Algorithm) -> Algorithm {
+    match algorithm {
+        packetboat_ftp::command::Algorithm::Crc32 => Algorithm::Crc32,
+        packetboat_ftp::command::Algorithm::Md5 => Algorithm::Md5,
+        packetboat_ftp::command::Algorithm::Sha1 => Algorithm::Sha1,
+        packetboat_ftp::command::Algorithm::Sha256 => Algorithm::Sha256,
+        packetboat_ftp::command::Algorithm::Sha512 => Algorithm::Sha512,
     }
 }
 
@@ -183,6 +218,8 @@ pub(super) fn refusal(why: &Files) -> Refusal {
         Files::NameNotAllowed => Refusal::NameNotAllowed,
         Files::NoSpace => Refusal::NoSpace,
         Files::QuotaExceeded => Refusal::QuotaExceeded,
+        Files::InvalidRange => Refusal::InvalidRange,
+        Files::Stopped => Refusal::Stopped,
         Files::OtherTree => Refusal::Because(why.to_string()),
         Files::Failed(error) => {
             tracing::error!(error, "a file could not be worked on");

@@ -71,6 +71,7 @@ impl listen::Service for FtpService {
             here: None,
             listener: None,
             running: None,
+            errand: None,
         };
         Box::pin(drive(link, session, owner))
     }

@@ -4,6 +4,7 @@ mod actions;
 mod connection;
 mod depot;
 mod entrance;
+mod errand;
 mod listing;
 mod pipe;
 mod running;
@@ -23,6 +24,7 @@ use crate::drive::{Handler, Stop};
 use crate::listen::Peer;
 use crate::metrics::Metrics;
 use actions::Here;
+use errand::Errand;
 use running::{News, Running};
 
 pub use depot::{Depot, FtpService};
@@ -39,6 +41,7 @@ struct Ftp {
     here: Option<Here>,
     listener: Option<TcpListener>,
     running: Option<Running>,
+    errand: Option<Box<Errand>>,
 }
 
 impl Handler<Server> for Ftp {
@@ -61,6 +64,18 @@ impl Handler<Server> for Ftp {
             Event::CloseData => self.listener = None,
             Event::Request(request) => {
                 let facts: Vec<&str> = session.facts().to_vec();
+                let work = self.here.as_ref().and_then(|here| here.work(&request).transpose());
+                match work {
+                    Some(Ok(work)) => {
+                        self.errand = Some(Box::new(Errand::begin(work)));
+                        return Ok(());
+                    }
+                    Some(Err(why)) => {
+                        session.refuse(why);
+                        return Ok(());
+                    }
+                    None => {}
+                }
                 match self.here.as_mut().map(|here| here.carry_out(request, &facts)) {
                     Some(Ok(answer)) => session.answer(answer),
                     Some(Err(why)) => session.refuse(why),
@@ -72,6 +87,9 @@ impl Handler<Server> for Ftp {
                 // The end is told when the transfer has ended.
                 if let Some(running) = &mut self.running {
                     running.stop = None;
+                }
+                if let Some(errand) = &self.errand {
+                    errand.stop();
                 }
             }
             Event::Progress => self.progress(session),
@@ -90,13 +108,28 @@ impl Handler<Server> for Ftp {
                 }
             });
         };
+        let errand = async {
+            match &mut self.errand {
+                Some(errand) => errand.ended().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             () = transfer => {}
+            () = errand => {}
             () = self.visitor.revoked() => {}
         }
     }
 
     async fn tell(&mut self, session: &mut Server) -> Result<(), Stop> {
+        if let Some(outcome) = self.errand.as_mut().and_then(|errand| errand.take()) {
+            self.errand = None;
+            match outcome {
+                Ok(answer) => session.answer(answer),
+                Err(why) => session.refuse(why),
+            }
+            return Ok(());
+        }
         match self.running.as_mut().and_then(|running| running.news.take()) {
             Some(News::Marker(marker, place)) => session.marker(&marker, place),
             Some(News::Ended(outcome)) => {
