@@ -51,6 +51,8 @@ replies! {
     too_many_errors = 421 "Too many errors, goodbye.";
     /// 421: whatever it is, it is no client of ours.
     foreign_protocol = 421 "This is FTP, goodbye.";
+    /// 421: an administrator wants it.
+    disconnected = 421 "Disconnected by the administrator, goodbye.";
     /// 421: the account is no longer good.
     access_revoked = 421 "Your access has changed, goodbye.";
     /// 425

@@ -25,6 +25,7 @@ enum Command {
     Backup(commands::backup::BackupArgs),
     Check(commands::check::CheckArgs),
     Demo(commands::demo::DemoArgs),
+    Disconnect(commands::control::DisconnectArgs),
     Domain(commands::domain::DomainArgs),
     Export(commands::export::ExportArgs),
     Import(Box<commands::import::ImportArgs>),
@@ -42,7 +43,7 @@ enum Command {
     Stop(commands::control::ControlArgs),
     Trace(commands::trace::TraceArgs),
     /// Show who is connected to the running server
-    Who(commands::control::ControlArgs),
+    Who(commands::control::WhoArgs),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         Command::Backup(args) => commands::backup::backup(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Demo(args) => commands::demo::run(args),
+        Command::Disconnect(args) => commands::control::disconnect(args),
         Command::Domain(args) => commands::domain::run(args),
         Command::Export(args) => commands::export::run(&args),
         Command::Import(args) => commands::import::run(&args),
@@ -82,6 +84,6 @@ fn main() -> ExitCode {
         Command::Stats(args) => commands::control::run(&args, ServerRequest::Metrics),
         Command::Stop(args) => commands::control::run(&args, ServerRequest::Stop),
         Command::Trace(args) => commands::trace::run(&args),
-        Command::Who(args) => commands::control::run(&args, ServerRequest::Connections),
+        Command::Who(args) => commands::control::who(&args),
     }
 }

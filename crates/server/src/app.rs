@@ -350,6 +350,7 @@ fn depot(context: &Context) -> Depot {
         active: ftp.active,
         umask: 0o022,
         certificates: Arc::clone(&context.certificates),
+        transfers: Arc::clone(&context.transfers),
     }
 }
 

@@ -49,6 +49,8 @@ use std::time::Duration;
 use packetboat_wire::{Session, Step, TlsFacts};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::conn::Conn;
@@ -102,6 +104,11 @@ pub trait Handler<S: Session>: Send {
     /// Whether the client is sent a ticket after STARTTLS and its like, to resume this TLS session in another connection.
     fn wants_tickets(&self) -> bool {
         false
+    }
+
+    /// An administrator wants the session to end now: lets it say so. `false`: it has no way to.
+    fn disconnect(&mut self, session: &mut S) -> bool {
+        session.cut_short()
     }
 
     /// The connection has ended. Whatever must be undone is undone here or in `Drop`.
@@ -180,6 +187,8 @@ pub struct Link {
     pub pace: Arc<Pace>,
     /// How the end of the server is heard of.
     pub shutdown: ShutdownSignal,
+    /// Tells that an administrator wants this connection to end.
+    pub cut: Arc<Notify>,
 }
 
 /// What became of a connection.
@@ -221,6 +230,9 @@ pub enum End {
     /// The server's grace was over.
     #[error("server stopped")]
     ServerStopped,
+    /// An administrator wanted it to end.
+    #[error("disconnected by an administrator")]
+    Disconnected,
     /// A defect in this program.
     #[error("internal error: {0}")]
     Defect(&'static str),
@@ -237,6 +249,7 @@ impl End {
             End::TooSlow(_) => "too_slow",
             End::Stopped(_) => "stopped",
             End::ServerStopped => "server_stopped",
+            End::Disconnected => "disconnected",
             End::Defect(_) => "defect",
         }
     }
@@ -273,6 +286,7 @@ struct Driver {
     /// One timer serves all deadlines: there is only ever one thing waited for.
     timer: Option<Pin<Box<Sleep>>>,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    cut: Pin<Box<OwnedNotified>>,
     stopping: Stopping,
     started: Instant,
     received: u64,
@@ -310,8 +324,10 @@ enum Woken {
 impl Driver {
     fn new(link: Link) -> Driver {
         let stop = Box::pin(link.shutdown.clone().reached(Phase::Stopping));
+        let cut = Box::pin(Arc::clone(&link.cut).notified_owned());
         Driver {
             link,
+            cut,
             out: Outbox::default(),
             timer: None,
             stop,
@@ -342,24 +358,28 @@ impl Driver {
         H: Handler<S>,
     {
         match self.converse(session, handler).await {
-            Err(End::ServerStopped) => {
-                // Whoever does not take them in this time has been told nothing, like anybody who is cut.
-                let _ = tokio::time::timeout(LAST_WORDS, Box::pin(self.last_words(session, handler))).await;
-                End::ServerStopped
+            Err(end @ (End::ServerStopped | End::Disconnected)) => {
+                let speaks = match end {
+                    End::ServerStopped => session.cut_short(),
+                    _ => handler.disconnect(session),
+                };
+                if speaks {
+                    // Whoever does not take them in this time has been told nothing, like anybody who is cut.
+                    let words = Box::pin(self.last_words(session, handler));
+                    let _ = tokio::time::timeout(LAST_WORDS, words).await;
+                }
+                end
             }
             Ok(end) | Err(end) => end,
         }
     }
 
-    /// Lets the session end in good order, if it can.
+    /// Lets the session say what it has to say at the end.
     async fn last_words<S, H>(&mut self, session: &mut S, handler: &mut H)
     where
         S: Session<Event: Send> + Send,
         H: Handler<S>,
     {
-        if !session.cut_short() {
-            return;
-        }
         loop {
             match session.next(Instant::now().into_std()) {
                 Step::Send(bytes) => self.out.push(bytes),
@@ -616,8 +636,12 @@ impl Driver {
         Ok(if self.input_ended { End::PeerClosed } else { End::Closed })
     }
 
-    /// Notes that the server is stopping; an error when its grace is over.
+    /// Notes that the server is stopping; an error when its grace is over, or an administrator is without grace.
     fn hear_stop(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            self.cut.set(Arc::clone(&self.link.cut).notified_owned());
+            return Err(End::Disconnected);
+        }
         if self.stop.as_mut().poll(cx).is_pending() {
             return Ok(());
         }

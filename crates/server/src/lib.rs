@@ -10,6 +10,7 @@ pub mod conn;
 pub mod demo;
 pub mod dns;
 pub mod drive;
+pub mod files;
 pub mod limits;
 pub mod listen;
 pub mod local;

@@ -351,6 +351,7 @@ fn welcome(accepted: Accepted, service: &'static str, door: &Door) {
         }
         Accepted::Unix(stream) => (Conn::unix(stream), None),
     };
+    let present = Arc::new(door.presence.enter(id, service, remote));
     let link = Link {
         conn,
         id,
@@ -358,8 +359,8 @@ fn welcome(accepted: Accepted, service: &'static str, door: &Door) {
         implicit_tls: door.implicit_tls,
         pace: Arc::clone(&door.pace),
         shutdown: door.shutdown.clone(),
+        cut: present.cut(),
     };
-    let present = Arc::new(door.presence.enter(id, service, remote));
     let peer = Peer { remote, local, service, id, admission: Arc::clone(&admission), present };
     tracing::debug!(connection = id, service, %peer, "connection");
     let serving = door.service.serve(link, peer);

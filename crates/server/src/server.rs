@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 
 use crate::drive::Pace;
+use crate::files::Transfers;
 use crate::limits::Admissions;
 use crate::listen::{self, BindError, Bound, Door, Service};
 use crate::log::LogHandle;
@@ -210,6 +211,8 @@ pub struct Context {
     pub shutdown: Arc<Shutdown>,
     /// Who is connected.
     pub presence: Arc<Presence>,
+    /// Who uses files, and what is on its way.
+    pub transfers: Arc<Transfers>,
     /// The way to have settings and certificates read again.
     reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
 }
@@ -266,6 +269,7 @@ impl Server {
                 metrics,
                 shutdown,
                 presence: Arc::default(),
+                transfers: Arc::default(),
                 reloads: ask,
             },
             source,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use packetboat_account::{Directory, Quota, Service};
 use packetboat_server::accounts;
 use packetboat_server::admin::{
-    Account, AccountRequest, AdminError, AdminSocket, Connection, Context, DomainRequest, ErrorKind, Item,
-    LINE_MAX, NewPassword, Office, Password, Request, Running, ServerRequest, SocketError,
+    Account, AccountRequest, AdminError, AdminSocket, Connection, Context, DomainRequest, ErrorKind, Guests,
+    Item, LINE_MAX, NewPassword, Office, Password, Request, Running, ServerRequest, SocketError,
 };
 use packetboat_server::settings::Settings;
 use packetboat_server::shutdown::{Phase, Shutdown};
@@ -35,8 +35,16 @@ impl Running for Idle {
             peer: Some([127, 0, 0, 1].into()),
             login: Some("alice@example.org".into()),
             since: jiff::Timestamp::UNIX_EPOCH,
+            files: None,
         };
         vec![connection; 3]
+    }
+
+    fn disconnect(&self, which: &Guests) -> Vec<Connection> {
+        match which {
+            Guests::Connection(7) => self.connections().into_iter().take(1).collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn metrics(&self) -> String {

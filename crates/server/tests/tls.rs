@@ -229,6 +229,7 @@ fn client_link(client: TcpStream, tls: TlsRole, shutdown: &Shutdown) -> packetbo
         implicit_tls: false,
         pace: Arc::new(Pace::default()),
         shutdown: shutdown.signal(),
+        cut: Arc::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::error::{AdminError, ErrorKind};
 use super::item::{Account, AppPassword, Connection, Done, Item, QuotaUse, Secret};
-use super::request::{AccountRequest, NewPassword, Password, Request, ServerRequest};
+use super::request::{AccountRequest, Guests, NewPassword, Password, Request, ServerRequest};
 use crate::trace::Reader;
 
 /// Entries read from the store at a time.
@@ -38,6 +38,8 @@ pub struct Context {
 pub trait Running: Send + Sync + std::fmt::Debug {
     /// Who is connected.
     fn connections(&self) -> Vec<Connection>;
+    /// Has connections ended; gives those it concerns. An account is named by its login name.
+    fn disconnect(&self, which: &Guests) -> Vec<Connection>;
     /// The numbers in the text format of Prometheus.
     fn metrics(&self) -> String;
     /// Reads settings and certificates anew; the error says what is wrong with them, and nothing has changed then.
@@ -97,7 +99,7 @@ pub async fn execute(request: Request, context: &Context, items: &Items) -> Resu
             Err(AdminError::new(ErrorKind::Usage, "mail moves over a connection of its own"))
         }
         Request::Server(request) => match &context.running {
-            Some(running) => server(request, running.as_ref(), items).await,
+            Some(running) => server(request, running.as_ref(), context, items).await,
             None => Err(AdminError::new(
                 ErrorKind::Unavailable,
                 "the server is not running; start it with `packetboat serve`",
@@ -195,8 +197,26 @@ async fn account(request: AccountRequest, context: &Context, items: &Items) -> R
     }
 }
 
-async fn server(request: ServerRequest, running: &dyn Running, items: &Items) -> Result<(), AdminError> {
+async fn server(
+    request: ServerRequest,
+    running: &dyn Running,
+    context: &Context,
+    items: &Items,
+) -> Result<(), AdminError> {
     match request {
+        ServerRequest::Disconnect(mut which) => {
+            if let Guests::Account(account) = &mut which {
+                *account = context.directory.account_named(account)?.login.to_string();
+            }
+            let ended = running.disconnect(&which);
+            if ended.is_empty() {
+                return Err(AdminError::new(ErrorKind::Data, "there is no such connection"));
+            }
+            for connection in ended {
+                items.tell(Item::Connection(connection)).await?;
+            }
+            Ok(())
+        }
         ServerRequest::Connections => {
             for connection in running.connections() {
                 items.tell(Item::Connection(connection)).await?;

@@ -1,5 +1,6 @@
 //! What requests are answered with. In JSON these are what `--json` prints, one object a line, so their fields stay.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use packetboat_account::credential::AppPasswordInfo;
@@ -7,6 +8,7 @@ use packetboat_mail::story::Event;
 use serde::{Deserialize, Serialize};
 
 use super::request::Password;
+use crate::files::Direction;
 
 /// One thing told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +200,69 @@ pub struct Connection {
     pub login: Option<String>,
     /// Since when.
     pub since: jiff::Timestamp,
+    /// What it does with files, where it is for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Box<FileSession>>,
+}
+
+/// What a connection does with files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSession {
+    /// Whether the control connection is protected.
+    pub tls: bool,
+    /// What its transfers are charged to.
+    pub cost_centre: Option<String>,
+    /// What it was last asked for, in a word or two.
+    pub doing: String,
+    /// How long nothing has been asked.
+    pub idle_seconds: u64,
+    /// What it transfers now.
+    pub transfer: Option<FileTransfer>,
+}
+
+/// A transfer under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTransfer {
+    /// The command, such as `RETR`.
+    pub verb: String,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Of what, as the client sees it.
+    pub path: String,
+    /// Octets that have gone over the data connection.
+    pub octets: u64,
+    /// Octets that are to go, where that is known.
+    pub size: Option<u64>,
+    /// The share of them that has gone.
+    pub percent: Option<u8>,
+    /// Octets a second since the beginning.
+    pub octets_per_second: u64,
+    /// Whether the data connection is protected.
+    pub tls: bool,
+    /// TYPE, STRU and MODE.
+    pub representation: String,
+    /// Since when.
+    pub since: jiff::Timestamp,
+}
+
+impl fmt::Display for FileSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.transfer {
+            Some(transfer) => transfer.fmt(f),
+            None => write!(f, "{}, {} s ago", self.doing, self.idle_seconds),
+        }
+    }
+}
+
+impl fmt::Display for FileTransfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FileTransfer { verb, path, octets, octets_per_second: rate, .. } = self;
+        write!(f, "{verb} {path} {octets} octets")?;
+        if let (Some(size), Some(percent)) = (self.size, self.percent) {
+            write!(f, " of {size} ({percent} %)")?;
+        }
+        write!(f, ", {rate} octets/s")
+    }
 }
 
 /// Something is done.

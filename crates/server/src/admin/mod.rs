@@ -39,13 +39,15 @@ pub mod aliases_file {
 pub use error::{AdminError, ErrorKind};
 pub use execute::{Context, Items, Running, execute};
 pub use item::{
-    Account, Alias, AppPassword, Connection, Copied, Domain, Done, Item, QuotaUse, Secret, Told, Waiting, Way,
+    Account, Alias, AppPassword, Connection, Copied, Domain, Done, FileSession, FileTransfer, Item, QuotaUse,
+    Secret, Told, Waiting, Way,
 };
 pub use listen::{AdminSocket, SocketError};
 pub use office::Office;
 pub use queue::{QueueActed, QueueAttempt, QueueDestination, QueueEntry, QueueRequest, Which};
 pub use request::{
-    AccountRequest, AliasRequest, DomainRequest, NewPassword, Password, Request, ServerRequest, TraceRequest,
+    AccountRequest, AliasRequest, DomainRequest, Guests, NewPassword, Password, Request, ServerRequest,
+    TraceRequest,
 };
 pub use transfer::{
     Export, Exported, ExportedMailbox, ExportedMessage, HandIn, Import, ImportMailbox, ImportMessage,

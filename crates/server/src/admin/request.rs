@@ -308,17 +308,31 @@ pub enum AccountRequest {
 }
 
 /// Something to be done with the running server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServerRequest {
     /// Tell who is connected.
     Connections,
+    /// Have connections ended, and tell which.
+    Disconnect(Guests),
     /// Tell the numbers that Prometheus reads.
     Metrics,
     /// Read the settings and certificates anew.
     Reload,
     /// Finish the work in hand and end.
     Stop,
+}
+
+/// Which connections are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guests {
+    /// The one with this number.
+    Connection(u64),
+    /// Those that have logged in as an account.
+    Account(String),
+    /// Those from a network.
+    Network(ipnet::IpNet),
 }
 
 /// A password to be.

@@ -186,6 +186,7 @@ impl Relay {
             implicit_tls,
             pace: Arc::clone(&self.pace),
             shutdown: self.shutdown.signal(),
+            cut: Arc::default(),
         };
         self.depot.metrics.opened();
         let summary = drive(link, session, &mut *courier).await;

@@ -195,6 +195,7 @@ pub async fn pair(shutdown: &Shutdown, tls: TlsRole, pace: Pace) -> (Link, TcpSt
         implicit_tls: false,
         pace: Arc::new(pace),
         shutdown: shutdown.signal(),
+        cut: Arc::default(),
     };
     (link, client.unwrap())
 }

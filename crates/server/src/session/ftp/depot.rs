@@ -14,6 +14,7 @@ use packetboat_wire::ReplyStyle;
 
 use super::Ftp;
 use crate::drive::{Link, Summary, drive};
+use crate::files::Transfers;
 use crate::limits;
 use crate::listen::{self, Peer};
 use crate::metrics::Metrics;
@@ -36,6 +37,8 @@ pub struct Depot {
     pub umask: u32,
     /// For data connections.
     pub certificates: Arc<Certificates>,
+    /// Where sessions and transfers are on the register.
+    pub transfers: Arc<Transfers>,
 }
 
 /// FTP, as listeners know it.
@@ -65,6 +68,7 @@ impl listen::Service for FtpService {
             depot: Arc::clone(&self.depot),
             counter: self.counter.clone(),
             metrics: Arc::clone(&self.metrics),
+            listed: self.depot.transfers.session(&peer),
             peer,
             visitor: Visitor::new(Service::Files),
             user: None,

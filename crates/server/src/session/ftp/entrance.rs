@@ -15,6 +15,7 @@ impl Ftp {
             Ok(identity) => match self.open_home(&identity.login.to_string()) {
                 Ok(here) => {
                     self.here = Some(here);
+                    self.listed.logged_in(&identity.login.to_string());
                     self.visitor.enter(identity);
                     session.logged_in();
                 }

@@ -15,12 +15,13 @@ use std::future::pending;
 use std::sync::Arc;
 
 use packetboat_ftp::reply;
-use packetboat_ftp::server::{Event, Refusal, Server, TransferFailure};
+use packetboat_ftp::server::{Answer, Event, Refusal, Request, Server, TransferFailure};
 use tokio::net::TcpListener;
 
 use super::Counter;
 use super::login::Visitor;
 use crate::drive::{Handler, Stop};
+use crate::files;
 use crate::listen::Peer;
 use crate::metrics::Metrics;
 use actions::Here;
@@ -36,6 +37,8 @@ struct Ftp {
     counter: Counter,
     metrics: Arc<Metrics>,
     peer: Peer,
+    /// Its place on the register of who is there.
+    listed: files::Session,
     visitor: Visitor,
     user: Option<String>,
     here: Option<Here>,
@@ -46,6 +49,7 @@ struct Ftp {
 
 impl Handler<Server> for Ftp {
     async fn handle(&mut self, session: &mut Server, event: Event) -> Result<(), Stop> {
+        self.note(session, &event);
         match event {
             Event::Host(_) => session.accept(),
             Event::User(name) => {
@@ -54,14 +58,21 @@ impl Handler<Server> for Ftp {
             }
             Event::Password(password) => self.password(session, &password).await,
             // Nobody needs an account yet.
-            Event::Account(_) => session.accept(),
-            Event::Reinitialized => (self.here, self.user, self.listener) = (None, None, None),
+            Event::Account(name) => {
+                self.listed.cost_centre(&name);
+                session.accept();
+            }
+            Event::Reinitialized => {
+                self.listed.logged_out();
+                (self.here, self.user, self.listener) = (None, None, None);
+            }
             Event::Listen(how) => self.listen(session, how).await,
             Event::Connect(at) => match self.may_connect(at) {
                 Ok(()) => session.accept(),
                 Err(why) => session.refuse(why),
             },
             Event::CloseData => self.listener = None,
+            Event::Request(Request::Who) => session.answer(Answer::Lines(self.listed.who())),
             Event::Request(request) => {
                 let facts: Vec<&str> = session.facts().to_vec();
                 let work = self.here.as_ref().and_then(|here| here.work(&request).transpose());
@@ -92,7 +103,7 @@ impl Handler<Server> for Ftp {
                     errand.stop();
                 }
             }
-            Event::Progress => self.progress(session),
+            Event::Progress => session.answer(Answer::Lines(self.listed.progress())),
         }
         Ok(())
     }
@@ -133,12 +144,7 @@ impl Handler<Server> for Ftp {
         match self.running.as_mut().and_then(|running| running.news.take()) {
             Some(News::Marker(marker, place)) => session.marker(&marker, place),
             Some(News::Ended(outcome)) => {
-                let about = self.running.take().map(|running| running.about).unwrap_or_default();
-                let (connection, login) = (self.peer.id, self.visitor.name());
-                match &outcome {
-                    Ok(done) => tracing::info!(connection, login, about, octets = done.octets, "transferred"),
-                    Err(failure) => tracing::info!(connection, login, about, ?failure, "not transferred"),
-                }
+                self.running = None;
                 session.transfer_ended(outcome);
             }
             None => {
@@ -149,8 +155,27 @@ impl Handler<Server> for Ftp {
         Ok(())
     }
 
+    fn disconnect(&mut self, session: &mut Server) -> bool {
+        session.end(reply::disconnected());
+        true
+    }
+
     fn wants_tickets(&self) -> bool {
         // Data connections resume the session of the control connection.
         true
+    }
+}
+
+impl Ftp {
+    /// Notes what is asked, for whoever watches.
+    fn note(&self, session: &Server, event: &Event) {
+        let doing = match event {
+            Event::User(_) | Event::Password(_) | Event::Account(_) | Event::Host(_) => "logging in",
+            Event::Request(request) => files::word(request),
+            Event::Transfer(_) => "transferring",
+            Event::Listen(_) | Event::Connect(_) => "preparing a transfer",
+            Event::Abort | Event::CloseData | Event::Progress | Event::Reinitialized => return,
+        };
+        self.listed.acts(doing, session.tls().is_some());
     }
 }

@@ -2,15 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use packetboat_ftp::server::{Answer, Connection, Refusal, Server, Transfer, TransferFailure, Transferred};
+use packetboat_ftp::command::PathName;
+use packetboat_ftp::data::{Mode, Restart, Type};
+use packetboat_ftp::server::{Connection, Refusal, Server, Transfer, TransferFailure, Transferred, What};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Ftp;
+use super::actions::Here;
 use super::connection::{self, Way};
 use super::pipe::Progress;
 use super::transfer::Job;
+use crate::files::{Begun, Direction};
 use crate::session::random;
 use crate::tls::Certificates;
 
@@ -20,8 +24,6 @@ const MARKERS_MAX: usize = 16;
 /// A transfer that runs.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) progress: Progress,
-    pub(super) about: String,
     pub(super) outcome: oneshot::Receiver<Result<Transferred, TransferFailure>>,
     pub(super) markers: mpsc::Receiver<(String, u64)>,
     /// Dropped, it stops the transfer.
@@ -52,33 +54,64 @@ impl Ftp {
             Ok(prepared) => prepared,
             Err(why) => return session.refuse(why),
         };
-        session.transfer_begins(job.is_inbound(), false, about.clone());
         let progress = Progress::default();
+        let moving = self.listed.transfer(begun(here, &transfer, &job, &about, &progress));
+        session.transfer_begins(job.is_inbound(), false, about);
         let (tell, outcome) = oneshot::channel();
         let (mark, markers) = mpsc::channel(MARKERS_MAX);
         let (stop, stopped) = oneshot::channel();
-        let running = Running {
-            progress: Arc::clone(&progress),
-            about,
-            outcome,
-            markers,
-            stop: Some(stop),
-            news: None,
-        };
+        let running = Running { outcome, markers, stop: Some(stop), news: None };
         self.running = Some(running);
         let certificates = transfer.protected.then(|| Arc::clone(&self.depot.certificates));
         let peer = self.peer.ip();
         tokio::spawn(async move {
             let carry = carry(way, peer, certificates, job, transfer, progress, mark, stopped);
-            let _ = tell.send(carry.await);
+            let outcome = carry.await;
+            moving.ended(&outcome);
+            let _ = tell.send(outcome);
         });
     }
+}
 
-    pub(super) fn progress(&self, session: &mut Server) {
-        let lines = self.running.iter().map(|running| {
-            format!("{} {} octets so far.", running.about, running.progress.load(Ordering::Relaxed))
-        });
-        session.answer(Answer::Lines(lines.collect()));
+/// What is told of a transfer while it runs, and after it.
+fn begun(here: &Here, transfer: &Transfer, job: &Job, about: &str, progress: &Progress) -> Begun {
+    let at =
+        |path: Option<&PathName>| here.at_or_here(path).map_or_else(|_| String::new(), |at| at.to_string());
+    let (verb, path) = match &transfer.what {
+        What::Retrieve(path) => ("RETR", at(Some(path))),
+        What::Store(path) => ("STOR", at(Some(path))),
+        // What RFC 1123 section 4.1.2.9 has the client told is the name.
+        What::StoreUnique(_) => ("STOU", about.trim_start_matches("FILE: ").to_owned()),
+        What::Append(path) => ("APPE", at(Some(path))),
+        What::List(path) => ("LIST", at(path.as_ref())),
+        What::Names(path) => ("NLST", at(path.as_ref())),
+        What::Facts(path) => ("MLSD", at(path.as_ref())),
+    };
+    let representation = transfer.representation;
+    let plain = representation.is_plain() && !transfer.deflate;
+    let (direction, size) = match job {
+        Job::Send { octets, .. } => {
+            let (first, end) = match (transfer.restart, transfer.range) {
+                (Restart::Stream(first), _) => (first, *octets),
+                (_, Some((first, last))) => (first, last.saturating_add(1).min(*octets)),
+                _ => (0, *octets),
+            };
+            (Direction::Download, plain.then(|| end.saturating_sub(first)))
+        }
+        Job::Receive { .. } => (Direction::Upload, transfer.announced.filter(|_| plain)),
+        Job::List { .. } => (Direction::Listing, None),
+    };
+    let mode = if transfer.deflate { "Z".to_owned() } else { representation.mode.to_string() };
+    Begun {
+        verb,
+        direction,
+        path,
+        size,
+        representation: format!("{} {} {mode}", representation.ty, representation.structure),
+        text: matches!(representation.ty, Type::Ascii(_) | Type::Ebcdic(_)),
+        packed: transfer.deflate || representation.mode == Mode::Compressed,
+        tls: transfer.protected,
+        progress: Arc::clone(progress),
     }
 }
 
@@ -100,16 +133,23 @@ async fn carry(
         _ = &mut stopped => return Err(TransferFailure::Aborted),
     };
     let cut = socket2::SockRef::from(&socket).try_clone().map_err(|_| TransferFailure::CannotConnect)?;
+    let given_up = Arc::new(AtomicBool::new(false));
+    let whether = Arc::clone(&given_up);
     let mut moving = tokio::task::spawn_blocking(move || {
         let data = connection::ready(socket, certificates)?;
-        job.run(data, &transfer, &progress, &markers)
+        job.run(data, &transfer, &progress, &markers, &whether)
     });
     let outcome = tokio::select! {
         outcome = &mut moving => outcome,
         _ = &mut stopped => {
+            // First this: the end of a connection that was cut looks like the end of the file.
+            given_up.store(true, Ordering::Release);
             let _ = cut.shutdown(std::net::Shutdown::Both);
-            let _ = moving.await;
-            return Err(TransferFailure::Aborted);
+            // What was whole already when it was to be given up, is.
+            return match moving.await {
+                Ok(Ok(transferred)) => Ok(transferred),
+                _ => Err(TransferFailure::Aborted),
+            };
         }
     };
     outcome.unwrap_or(Err(TransferFailure::File(Refusal::LocalError)))

@@ -1,5 +1,7 @@
 //! What a transfer moves, from the request to the file that is whole.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use packetboat_files::{How, Refusal as Files, Upload, VirtualPath};
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::listing::Flags;
@@ -133,6 +135,7 @@ impl Job {
         transfer: &Transfer,
         progress: &Progress,
         markers: &Sender<(String, u64)>,
+        given_up: &AtomicBool,
     ) -> Result<Transferred, TransferFailure> {
         let (octets, note) = match self {
             Job::Send { file, octets } => {
@@ -149,6 +152,9 @@ impl Job {
                 let octets = pipe::receive(&mut data, &mut upload, begin, transfer, progress, markers)?;
                 // A client under TLS waits for our farewell before it looks for the reply.
                 let _ = data.finish();
+                if given_up.load(Ordering::Acquire) {
+                    return Err(TransferFailure::Aborted);
+                }
                 let name = upload.commit().map_err(|why| TransferFailure::File(refusal(&why)))?;
                 let note = matches!(transfer.what, What::StoreUnique(_)).then(|| {
                     format!("Transfer complete, unique file name: {}", String::from_utf8_lossy(&name))
