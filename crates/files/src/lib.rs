@@ -16,6 +16,7 @@ mod share;
 mod space;
 mod tree;
 mod upload;
+mod witness;
 
 pub use digest::{Algorithm, Checksum};
 pub use list::{Entry, Kind, Lister};
@@ -27,3 +28,4 @@ pub use share::{Limits, MemoryShare, Share, Usage};
 pub use space::{Mount, Space};
 pub use tree::Tree;
 pub use upload::{How, Sync, Upload};
+pub use witness::{Act, Change, Ticket, Witness};

@@ -1,7 +1,7 @@
 //! What one user sees as their files, and the verbs on it.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,9 +15,10 @@ use crate::rights::rights_at;
 use crate::share::{Held, give_back, signed, turn};
 use crate::tree::allowed;
 use crate::upload::kept_octets;
+use crate::witness::under;
 use crate::{
-    Algorithm, Checksum, Entry, Grant, How, Kind, Lister, Refusal, Right, Rights, Rules, Share, Sync, Tree,
-    Upload, Usage, VirtualPath, digest,
+    Act, Algorithm, Change, Checksum, Entry, Grant, How, Kind, Lister, Refusal, Right, Rights, Rules, Share,
+    Sync, Tree, Upload, Usage, VirtualPath, Witness, digest,
 };
 
 /// Directories in directories that are removed as one.
@@ -40,6 +41,7 @@ pub struct Space {
     sync: Sync,
     umask: u32,
     rules: Arc<Rules>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 /// Where a path leads on this machine.
@@ -51,13 +53,32 @@ struct Place<'a> {
 impl Space {
     /// A space with a tree at its root, and others within.
     pub fn new(mounts: Vec<Mount>, grants: Vec<Grant>, sync: Sync, umask: u32) -> Space {
-        Space { mounts, grants, sync, umask, rules: Arc::default() }
+        Space { mounts, grants, sync, umask, rules: Arc::default(), witness: None }
     }
 
     /// The same space, by these rules.
     #[must_use]
     pub fn with_rules(self, rules: Arc<Rules>) -> Space {
         Space { rules, ..self }
+    }
+
+    /// The same space, and this one is told of what changes in it.
+    #[must_use]
+    pub fn with_witness(self, witness: Arc<dyn Witness>) -> Space {
+        Space { witness: Some(witness), ..self }
+    }
+
+    /// Makes a change of a name under the eyes of the witness.
+    fn witnessed<T>(
+        &self,
+        act: Act,
+        (path, directory, name): (&VirtualPath, &OwnedFd, &[u8]),
+        other: Option<(&VirtualPath, &OwnedFd, &[u8])>,
+        make: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let other = other.map(|(path, directory, name)| (path, directory.as_fd(), name));
+        let change = Change { act, path, directory: directory.as_fd(), name, other };
+        under(self.witness.as_ref(), &change, make, |_| None)
     }
 
     /// The same space, in which what is kept is charged to this share, but for trees that have one of their own.
@@ -211,6 +232,9 @@ impl Space {
         let mode = 0o666 & !umask.unwrap_or(self.umask);
         let mut upload = Upload::begin(directory, &name, how, mode, self.sync, held, random)?;
         upload.digest(&self.rules.checksums);
+        if let Some(witness) = &self.witness {
+            upload.witnessed(Arc::clone(witness), path.clone());
+        }
         Ok(upload)
     }
 
@@ -263,14 +287,18 @@ impl Space {
     pub fn make_directory(&self, path: &VirtualPath) -> Result<(), Refusal> {
         self.permits(path, Right::Make)?;
         let (directory, name) = self.parent(path)?;
-        Ok(mkdirat(directory, &name[..], Mode::from_raw_mode(0o777 & !self.umask))?)
+        self.witnessed(Act::MakeDirectory, (path, &directory, &name), None, || {
+            Ok(mkdirat(&directory, &name[..], Mode::from_raw_mode(0o777 & !self.umask))?)
+        })
     }
 
     /// Removes an empty directory.
     pub fn remove_directory(&self, path: &VirtualPath) -> Result<(), Refusal> {
         self.permits(path, Right::Delete)?;
         let (directory, name) = self.parent(path)?;
-        Ok(unlinkat(directory, &name[..], AtFlags::REMOVEDIR)?)
+        self.witnessed(Act::RemoveDirectory, (path, &directory, &name), None, || {
+            Ok(unlinkat(&directory, &name[..], AtFlags::REMOVEDIR)?)
+        })
     }
 
     /// Removes a directory with all that is in it.
@@ -303,7 +331,9 @@ impl Space {
         let (directory, name) = self.parent(path)?;
         self.counted(path, [&name, &name], |counted| {
             let freed = if counted { kept_octets(&directory, &name)? } else { None };
-            unlinkat(&directory, &name[..], AtFlags::empty())?;
+            self.witnessed(Act::Remove, (path, &directory, &name), None, || {
+                Ok(unlinkat(&directory, &name[..], AtFlags::empty())?)
+            })?;
             Ok(((), freed))
         })
     }
@@ -348,7 +378,10 @@ impl Space {
             // Two names of one file, or one name twice: the system does nothing, and nothing is freed.
             let same = freed.is_some()
                 && look(&from_directory, &from_name)?.unique == look(&to_directory, &to_name)?.unique;
-            renameat_with(&from_directory, &from_name[..], &to_directory, &to_name[..], flags)?;
+            let other = Some((to, &to_directory, &to_name[..]));
+            self.witnessed(Act::Rename, (from, &from_directory, &from_name), other, || {
+                Ok(renameat_with(&from_directory, &from_name[..], &to_directory, &to_name[..], flags)?)
+            })?;
             Ok(((), freed.filter(|_| !same)))
         })
     }

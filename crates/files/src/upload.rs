@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, RenameFlags, fchmod, fdatasync, fsync, openat, renameat_with, unlinkat,
@@ -14,7 +15,8 @@ use crate::digest::{self, Algorithm, Hasher, Stamp};
 use crate::list::look;
 use crate::share::{Held, turn};
 use crate::tree::RESERVED;
-use crate::{Kind, Refusal};
+use crate::witness::under;
+use crate::{Act, Change, Kind, Refusal, VirtualPath, Witness};
 
 /// Names that are tried for a file of its own (STOU), before it is said that there is none.
 const UNIQUE_TRIES: u64 = 10_000;
@@ -55,6 +57,8 @@ pub struct Upload {
     /// Checksums that are made on the way, of the first so many octets.
     hashers: Vec<(Algorithm, Hasher)>,
     hashed: u64,
+    /// Who is told when it gets its name, and by which path it is known to the user.
+    witness: Option<(Arc<dyn Witness>, VirtualPath)>,
     done: bool,
 }
 
@@ -86,6 +90,7 @@ impl Upload {
             held,
             hashers: Vec::new(),
             hashed: 0,
+            witness: None,
             done: false,
         })
     }
@@ -113,6 +118,11 @@ impl Upload {
         let facts = rustix::fs::fstatvfs(&self.file)?;
         let more = octets.saturating_sub(self.file.metadata()?.len());
         if facts.f_bavail.saturating_mul(facts.f_frsize) < more { Err(Refusal::NoSpace) } else { Ok(()) }
+    }
+
+    /// This one is told when it gets its name.
+    pub(crate) fn witnessed(&mut self, witness: Arc<dyn Witness>, path: VirtualPath) {
+        self.witness = Some((witness, path));
     }
 
     /// Makes these checksums of what is written, as long as it comes in its order.
@@ -188,6 +198,16 @@ impl Upload {
         if self.sync != Sync::Never {
             fdatasync(&self.file)?;
         }
+        let Some((witness, path)) = self.witness.take() else { return self.settle() };
+        let (directory, name, hidden) = (self.directory.try_clone()?, self.name.clone(), self.hidden.clone());
+        let other = Some((&path, directory.as_fd(), &hidden[..]));
+        let change =
+            Change { act: Act::Store, path: &path, directory: directory.as_fd(), name: &name, other };
+        under(Some(&witness), &change, || self.settle(), |name| Some(name.clone()))
+    }
+
+    /// It gets its name, and that is on disk as [`Sync`] has it.
+    fn settle(&mut self) -> Result<Vec<u8>, Refusal> {
         let name = match self.held.take() {
             None => self.publish()?,
             Some(held) => self.publish_and_charge(held)?,
