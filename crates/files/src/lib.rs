@@ -9,6 +9,7 @@
 mod digest;
 mod list;
 mod path;
+pub mod policy;
 mod refusal;
 mod rights;
 mod rules;

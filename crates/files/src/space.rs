@@ -208,7 +208,13 @@ impl Space {
             How::Create | How::Unique => false,
         };
         self.permits(path, if there { Right::Write } else { Right::Create })?;
-        self.upload(path, how, umask, random)
+        self.upload(path, self.replacing(path, how), umask, random)
+    }
+
+    /// Who may not replace a file does not replace one that comes into being while they upload, either.
+    fn replacing(&self, path: &VirtualPath, how: How) -> How {
+        let may = self.rights(path).has(Right::Write);
+        if how == How::Replace && !may { How::Create } else { how }
     }
 
     fn upload(
@@ -272,7 +278,8 @@ impl Space {
     ) -> Result<(Upload, u64), Refusal> {
         let there = self.is_there(path)?;
         self.permits(path, if there { Right::Append } else { Right::Create })?;
-        let mut upload = self.upload(path, How::Replace, umask, random)?;
+        let how = if there { How::Replace } else { self.replacing(path, How::Replace) };
+        let mut upload = self.upload(path, how, umask, random)?;
         if !there {
             return Ok((upload, 0));
         }
@@ -366,6 +373,10 @@ impl Space {
     pub fn rename(&self, from: &VirtualPath, to: &VirtualPath) -> Result<(), Refusal> {
         self.permits(from, Right::Rename)?;
         self.permits(to, Right::Create)?;
+        // Moved with what lies above it, a path would come out of the rights that were written for it.
+        if self.grants.iter().any(|grant| grant.path.under(from).is_some_and(|rest| !rest.is_empty())) {
+            return Err(Refusal::NoPermission);
+        }
         if !self.place(from)?.tree.is(self.place(to)?.tree) {
             return Err(Refusal::OtherTree);
         }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
 use rustix::io::Errno;
 
 use crate::list::look;
@@ -26,13 +26,33 @@ pub struct Tree {
     /// For messages to the operator.
     path: Arc<PathBuf>,
     share: Option<Arc<dyn Share>>,
+    /// Whether links in it are followed, as far as they stay in it.
+    links: bool,
 }
 
 impl Tree {
     /// The tree that begins at this directory.
     pub fn open(path: &Path) -> Result<Tree, Refusal> {
         let root = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Tree { root: Arc::new(root), path: Arc::new(path.to_owned()), share: None })
+        Ok(Tree { root: Arc::new(root), path: Arc::new(path.to_owned()), share: None, links: true })
+    }
+
+    /// The tree that begins at a directory in this one, which is made where it is missing.
+    pub fn below(&self, name: &[u8]) -> Result<Tree, Refusal> {
+        let root = self.directory(&[])?;
+        match mkdirat(&root, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let root = Arc::new(self.directory(&[name.to_vec()])?);
+        let path = Arc::new(self.path.join(OsStr::from_bytes(name)));
+        Ok(Tree { root, path, share: self.share.clone(), links: self.links })
+    }
+
+    /// The same, and no link in it is followed.
+    #[must_use]
+    pub fn without_links(self) -> Tree {
+        Tree { links: false, ..self }
     }
 
     /// Where it is on this machine, for messages to the operator.
@@ -97,7 +117,8 @@ impl Tree {
 
     fn resolve(&self, parts: &[Vec<u8>], flags: OFlags, mode: Mode) -> Result<OwnedFd, Refusal> {
         let path = joined(parts);
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        resolve.set(ResolveFlags::NO_SYMLINKS, !self.links);
         for _ in 0..COLLISIONS {
             match openat2(self.root.as_fd(), &path, flags | OFlags::CLOEXEC, mode, resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}

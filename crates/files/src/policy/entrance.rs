@@ -1,0 +1,152 @@
+//! What somebody finds, and on what terms.
+
+use std::time::Duration;
+
+use super::{AccountDemand, Location, Quota, Rates};
+use crate::{Grant, Mount, Refusal, Rights, Space, Sync, Tree, VirtualPath};
+
+/// A tree that somebody finds, not opened yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What SMNT calls it; empty for somebody's own files.
+    pub name: String,
+    /// Where it appears.
+    pub at: VirtualPath,
+    /// Where it lies.
+    pub location: Location,
+    /// What may be done there.
+    pub rights: Rights,
+    /// Whether it is somebody's own, which is made when they come for the first time and counts for their quota.
+    pub is_home: bool,
+}
+
+impl Planned {
+    pub(super) fn root(location: Location, rights: Rights) -> Planned {
+        Planned { name: String::new(), at: VirtualPath::root(), location, rights, is_home: true }
+    }
+
+    /// Opens it. What came of placeholders is made where it is missing, and cannot lead out of what stands before them.
+    fn open(&self) -> Result<Tree, Refusal> {
+        let base = &self.location.base;
+        if self.is_home {
+            std::fs::create_dir_all(base).map_err(|error| Refusal::Failed(error.to_string()))?;
+        }
+        self.location.below.iter().try_fold(Tree::open(base)?, |tree, name| tree.below(name))
+    }
+}
+
+/// What somebody finds, and on what terms: all that the rules have to say to one visitor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// Under which name connections, octets and rates count: the login name in lower case, or `anonymous`.
+    pub name: String,
+    /// Whether it is somebody without an account.
+    pub anonymous: bool,
+    /// What is there from the beginning. One of them is at the root.
+    pub trees: Vec<Planned>,
+    /// What can be mounted (SMNT), what is there from the beginning too.
+    pub named: Vec<Planned>,
+    /// Where files can be left, which is made when it is missing.
+    pub incoming: Option<VirtualPath>,
+    /// Rights at paths, beside those of the trees.
+    pub grants: Vec<Grant>,
+    /// How much may be kept.
+    pub quota: Quota,
+    /// How fast.
+    pub rates: Rates,
+    /// Connections at a time under this name.
+    pub connections: Option<u32>,
+    /// Of these, from one address.
+    pub connections_per_address: Option<u32>,
+    /// Whether everything has to be under TLS, data connections too.
+    pub require_tls: bool,
+    /// Whether a cost centre has to be named (ACCT).
+    pub account: AccountDemand,
+    /// Which there are; empty: any.
+    pub cost_centres: Vec<String>,
+    /// Commands that are switched off, in upper case.
+    pub disabled: Vec<String>,
+    /// The commands that work, in upper case, beside those without which nothing does; empty: all.
+    pub only: Vec<String>,
+    /// How long nothing may be heard.
+    pub idle: Option<Duration>,
+    /// What has to be on disk when a file is there.
+    pub sync: Sync,
+    /// Permissions that new files do not get.
+    pub umask: u32,
+}
+
+/// Files that were opened for somebody.
+#[derive(Debug)]
+pub struct Opened {
+    /// The files.
+    pub space: Space,
+    /// What could not be had, by the name of its folder, and why: for the operator.
+    pub missing: Vec<(String, Refusal)>,
+}
+
+impl Entrance {
+    /// The tree of a name, as SMNT has it: the name, or the path where it appears.
+    pub fn tree_named(&self, text: &[u8]) -> Option<&Planned> {
+        let at = VirtualPath::root().resolve(text).ok()?;
+        self.named
+            .iter()
+            .find(|tree| tree.name.as_bytes() == text)
+            .or_else(|| self.named.iter().find(|tree| tree.at == at))
+    }
+
+    /// Whether a cost centre is one of those that there are.
+    pub fn knows_cost_centre(&self, name: &str) -> bool {
+        self.cost_centres.is_empty() || self.cost_centres.iter().any(|known| known == name)
+    }
+
+    /// Opens all that is there, and what has been mounted by SMNT. Without the tree at the root it fails; another one
+    /// that cannot be opened is missing.
+    pub fn space(&self, mounted: &[String]) -> Result<Opened, Refusal> {
+        let later = self.named.iter().filter(|tree| mounted.contains(&tree.name));
+        let mut all: Vec<&Planned> = self.trees.iter().collect();
+        all.extend(later.filter(|tree| !self.trees.contains(tree)));
+        // What lies above comes first: places for what lies in it are made there.
+        all.sort_by_key(|tree| tree.at.parts().len());
+        let (mut mounts, mut grants, mut missing) = (Vec::<Mount>::new(), Vec::new(), Vec::new());
+        for planned in all {
+            let opened = planned.open().and_then(|tree| {
+                if let Some((above, _)) = planned.at.split() {
+                    make_way(&mounts, &above)?;
+                }
+                Ok(tree)
+            });
+            match opened {
+                Ok(tree) => {
+                    let tree = if self.is_uneven(planned) { tree.without_links() } else { tree };
+                    mounts.push(Mount { at: planned.at.clone(), tree });
+                    grants.push(Grant { path: planned.at.clone(), rights: planned.rights });
+                }
+                Err(refusal) if planned.at.is_root() => return Err(refusal),
+                Err(refusal) => missing.push((planned.name.clone(), refusal)),
+            }
+        }
+        if let Some(incoming) = &self.incoming
+            && let Err(refusal) = make_way(&mounts, incoming)
+        {
+            missing.push((incoming.to_string(), refusal));
+        }
+        grants.extend(self.grants.iter().cloned());
+        Ok(Opened { space: Space::new(mounts, grants, self.sync, self.umask), missing })
+    }
+
+    /// Whether rights differ within a tree. A link would lead from where less is allowed to where more is.
+    fn is_uneven(&self, tree: &Planned) -> bool {
+        let within = |grant: &&Grant| grant.path.under(&tree.at).is_some_and(|rest| !rest.is_empty());
+        self.grants.iter().any(|grant| within(&grant))
+    }
+}
+
+/// Makes a directory and those above it, so that it can be walked to.
+fn make_way(mounts: &[Mount], to: &VirtualPath) -> Result<(), Refusal> {
+    let holds = mounts.iter().filter_map(|mount| Some((mount, to.under(&mount.at)?)));
+    let Some((mount, parts)) = holds.max_by_key(|(mount, _)| mount.at.parts().len()) else {
+        return Ok(());
+    };
+    parts.iter().try_fold(mount.tree.clone(), |tree, name| tree.below(name)).map(drop)
+}
