@@ -20,7 +20,7 @@ use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 use crate::secure::AuthoritiesError;
 use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
-use crate::session::{Counter, Depot, FtpService, ImapService, Pop3Service, SmtpService};
+use crate::session::{Counter, Depot, Doors, FtpService, ImapService, Pop3Service, SmtpService};
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
 use crate::trace;
@@ -145,6 +145,8 @@ impl App {
             server.add(name, Arc::new(service));
         }
         let depot = Arc::new(depot(&context));
+        let renewed = Arc::clone(&depot);
+        server.on_reload(move |settings| renewed.doors.set_policy(settings.files_policy()));
         for name in ["ftp", "ftps"] {
             let (config, depot) = (ftp_config(settings), Arc::clone(&depot));
             let service = FtpService::new(config, depot, counter.clone(), Arc::clone(metrics));
@@ -344,11 +346,10 @@ fn depot(context: &Context) -> Depot {
     let (ftp, port) = (&settings.ftp, |port: u32| u16::try_from(port).unwrap_or(0));
     let (first, last) = (port(ftp.passive_first), port(ftp.passive_last));
     Depot {
-        homes: settings.general.data.join(&ftp.homes),
+        doors: Doors::new(settings.files_policy()),
         passive_ports: (first > 0).then(|| (first, last.max(first))),
         announced: ftp.announce.map(Into::into),
         active: ftp.active,
-        umask: 0o022,
         certificates: Arc::clone(&context.certificates),
         transfers: Arc::clone(&context.transfers),
     }
@@ -363,7 +364,11 @@ fn ftp_config(settings: &Settings) -> packetboat_ftp::server::Config {
         require_protection: ftp.require_tls,
         allow_clear_data: !ftp.require_tls,
         login_failures: settings.auth.failures,
-        timeouts: Timeouts { idle: ftp.timeout, ..Timeouts::default() },
+        timeouts: Timeouts {
+            login: ftp.login_timeout,
+            idle: ftp.timeout,
+            idle_max: ftp.timeout_max.max(ftp.timeout),
+        },
         ..Config::default()
     }
 }

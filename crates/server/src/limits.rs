@@ -179,7 +179,8 @@ fn enter(count: &AtomicU32, limit: u32) -> bool {
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
-fn peer_of(address: IpAddr) -> IpAddr {
+/// Whose connections count together: those from an IPv4 address, or an IPv6 network.
+pub(crate) fn peer_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         // 64 is a valid prefix length, so this is always the network.

@@ -72,7 +72,11 @@ impl Server {
                 self.settings.protected = true;
                 self.say(&reply::set("Data connections are protected.".to_owned()));
             }
-            Protection::Clear if self.config.allow_clear_data && !self.config.require_protection => {
+            Protection::Clear
+                if self.config.allow_clear_data
+                    && !self.config.require_protection
+                    && !self.settings.needs_protection =>
+            {
                 self.settings.protected = false;
                 self.say(&reply::set("Data connections are in the clear.".to_owned()));
             }
@@ -86,6 +90,7 @@ impl Server {
         self.login = Login::Nobody;
         self.settings = Settings::default();
         self.disabled = self.config.disabled.clone();
+        self.idle = self.config.timeouts.idle;
         self.event = Some(Event::Reinitialized);
         self.say(&reply::ready_again());
     }

@@ -9,7 +9,7 @@ pub(super) const FACTS: &[&str] =
     &["Type", "Size", "Modify", "Create", "Perm", "Unique", "UNIX.mode", "UNIX.owner", "UNIX.group"];
 
 /// What HELP says of each command: how it is written, and what it does.
-const COMMANDS: &[(&str, &str)] = &[
+pub(super) const COMMANDS: &[(&str, &str)] = &[
     ("USER", "USER name: who you are"),
     ("PASS", "PASS password: that it is you"),
     ("ACCT", "ACCT name: which account pays"),
@@ -71,7 +71,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("CSID", "CSID facts: which client you are"),
 ];
 
-const SITE_COMMANDS: &[(&str, &str)] = &[
+pub(super) const SITE_COMMANDS: &[(&str, &str)] = &[
     ("CHMOD", "SITE CHMOD mode path: change permissions"),
     ("UMASK", "SITE UMASK [mask]: permissions that new files do not get"),
     ("IDLE", "SITE IDLE [seconds]: how long to wait for you"),

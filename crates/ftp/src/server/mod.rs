@@ -10,6 +10,7 @@ mod event;
 mod help;
 mod parameters;
 mod refusal;
+mod switch;
 mod transfer;
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::data::{Options, Representation};
 use crate::reply;
 
 pub use config::{Config, Timeouts};
+pub use switch::{command_name, switched_off};
+
 pub use event::{
     Answer, Connection, Event, Passive, Refusal, Request, Transfer, TransferFailure, Transferred, What,
 };
@@ -87,6 +90,8 @@ struct Settings {
     facts: Vec<&'static str>,
     protection_buffer: bool,
     protected: bool,
+    /// Whether this user's data connections have to be.
+    needs_protection: bool,
     epsv_all: bool,
     connection: Connection,
     /// The data connection of the last transfer is open.
@@ -109,6 +114,7 @@ impl Default for Settings {
             facts: help::FACTS.to_vec(),
             protection_buffer: false,
             protected: false,
+            needs_protection: false,
             epsv_all: false,
             connection: Connection::Default,
             open: false,
@@ -201,9 +207,26 @@ impl Server {
         &self.settings.facts
     }
 
-    /// Commands that are switched off for this user, in upper case.
+    /// Commands that are switched off for this user until REIN, beside those that are for everybody: by the names that
+    /// [`command_name`] gives.
     pub fn disable(&mut self, commands: Vec<String>) {
-        self.disabled = commands;
+        self.disabled.clone_from(&self.config.disabled);
+        self.disabled.extend(commands);
+    }
+
+    /// How long nothing may be heard from this user, who may ask for more (SITE IDLE).
+    pub fn set_idle(&mut self, idle: Duration) {
+        self.idle = idle;
+    }
+
+    /// Data connections of this user are refused without TLS, until REIN.
+    pub fn need_protection(&mut self) {
+        self.settings.needs_protection = true;
+    }
+
+    /// Nobody is served now: says so, and ends the session.
+    pub fn turn_away(&mut self, words: &str) {
+        self.end(reply::because(421, words));
     }
 
     /// Says something and ends the session, whatever it is about.
@@ -287,9 +310,7 @@ impl Server {
         self.input.skip(self.line_octets());
         match parsed {
             Ok(command) => {
-                let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default();
-                let verb = String::from_utf8_lossy(verb).to_ascii_uppercase();
-                if self.disabled.contains(&verb) {
+                if switch::is_off(&self.disabled, &line) {
                     self.say(&reply::not_allowed_here());
                 } else {
                     self.carry_out(command);
@@ -390,6 +411,8 @@ impl Session for Server {
             self.phase = Phase::Open;
             self.login = Login::Nobody;
             self.settings = Settings::default();
+            self.disabled.clone_from(&self.config.disabled);
+            self.idle = self.config.timeouts.idle;
         }
     }
 

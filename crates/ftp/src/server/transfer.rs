@@ -48,7 +48,7 @@ impl Server {
             Command::Mlsd(path) => What::Facts(path),
             _ => return self.say(&reply::not_implemented()),
         };
-        if !self.settings.protected && self.config.require_protection {
+        if !self.settings.protected && (self.config.require_protection || self.settings.needs_protection) {
             self.forget_announced();
             return self.say(&reply::needs_protection());
         }

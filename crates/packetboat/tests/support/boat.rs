@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How long the server may take until it is ready or gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The services that listen.
-const SERVICES: [&str; 6] = ["smtp", "submission", "lmtp", "pop3", "imap", "metrics"];
+const SERVICES: [&str; 7] = ["smtp", "submission", "lmtp", "pop3", "imap", "ftp", "metrics"];
 
 /// A server for `boat.test` with alice and bob, whose password is `demo`. It ends with the test.
 #[derive(Debug)]
@@ -60,14 +60,25 @@ impl Boat {
 
     /// Writes the settings anew.
     pub fn write_settings(&self, settings: &str) {
-        let listen: String =
-            ["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "imap", "imaps", "metrics"]
-                .iter()
-                .map(|name| match self.ports.iter().find(|(it, _)| it == name) {
-                    Some((_, port)) => format!("{name} = \"127.0.0.1:{port}\"\n"),
-                    None => format!("{name} = []\n"),
-                })
-                .collect();
+        let listen: String = [
+            "smtp",
+            "submission",
+            "submissions",
+            "lmtp",
+            "pop3",
+            "pop3s",
+            "imap",
+            "imaps",
+            "ftp",
+            "ftps",
+            "metrics",
+        ]
+        .iter()
+        .map(|name| match self.ports.iter().find(|(it, _)| it == name) {
+            Some((_, port)) => format!("{name} = \"127.0.0.1:{port}\"\n"),
+            None => format!("{name} = []\n"),
+        })
+        .collect();
         let text = format!(
             "hostname = \"boat.test\"\ndata = \"data\"\nstop_grace = \"5s\"\n[listen]\n{listen}\
              [auth]\nplaintext_without_tls = true\nhash_memory = \"8 KiB\"\nhash_passes = 1\n\

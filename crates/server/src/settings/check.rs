@@ -7,9 +7,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
+use super::files::{self, AnonymousUsers, Files, FilesFor, Folder, PathRules};
 use super::keys::{
-    Accounts, Auth, Certificate, Dns, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3, Queue,
-    Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
+    Accounts, Auth, Certificate, Dns, Ftp, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3,
+    Queue, Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
 };
 use super::outbound;
 use super::peer;
@@ -22,7 +23,10 @@ const CERTIFICATE: &str = "certificate";
 const ROUTE: &str = "route";
 const SMARTHOST: &str = "smarthost";
 const PEER: &str = "peer";
-const REPEATED: [&str; 4] = [CERTIFICATE, ROUTE, SMARTHOST, PEER];
+const FILES_FOR: &str = "files_for";
+const FOLDER: &str = "folder";
+const RIGHTS: &str = "rights";
+const REPEATED: [&str; 7] = [CERTIFICATE, ROUTE, SMARTHOST, PEER, FILES_FOR, FOLDER, RIGHTS];
 
 pub(super) fn known() -> Known {
     Known::default()
@@ -34,6 +38,12 @@ pub(super) fn known() -> Known {
         .with::<Smtp>()
         .with::<Pop3>()
         .with::<Imap>()
+        .with::<Ftp>()
+        .with::<Files>()
+        .with::<FilesFor>()
+        .with::<Folder>()
+        .with::<PathRules>()
+        .with::<AnonymousUsers>()
         .with::<Dns>()
         .with::<OutboundTls>()
         .with::<Queue>()
@@ -94,6 +104,11 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "pop3" => settings.pop3 = read_section(table, &known, report),
                 "imap" => settings.imap = read_section(table, &known, report),
                 "ftp" => settings.ftp = read_section(table, &known, report),
+                "files" => settings.files = read_section(table, &known, report),
+                "anonymous" => settings.anonymous = read_section(table, &known, report),
+                FILES_FOR => settings.files_for.push(files::read_files_for(table, &known, report)),
+                FOLDER => settings.folders.push(files::read_folder(table, &known, report)),
+                RIGHTS => settings.path_rules.push(files::read_rights(table, &known, report)),
                 "dns" => settings.dns = read_section(table, &known, report),
                 "outbound_tls" => settings.outbound_tls = read_section(table, &known, report),
                 "queue" => settings.queue = read_section(table, &known, report),
@@ -201,6 +216,7 @@ fn check(settings: &Settings, report: &mut Report<'_>) {
 
     peer::check(settings, report);
     outbound::check(settings, report);
+    files::check(settings, report);
 
     if settings.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
         report.add_about(

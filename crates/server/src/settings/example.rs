@@ -32,7 +32,9 @@ pub fn example(values: &[(&str, &str)]) -> String {
             write_doc(&mut text, key.doc);
             let _ = match given(&path(key)) {
                 Some(value) => writeln!(text, "{} = {value}", key.name),
-                None if is_unset(header, key) => writeln!(text, "# {} = {}", key.name, sample(key.name)),
+                None if is_unset(header, key) => {
+                    writeln!(text, "# {} = {}", key.name, sample_in(header, key.name))
+                }
                 None => writeln!(text, "# {} = {}", key.name, key.default),
             };
         }
@@ -73,6 +75,15 @@ fn is_unset(header: &str, key: &Key) -> bool {
     }
 }
 
+/// What stands in the example for a key of a section that has no default.
+fn sample_in(header: &str, key: &str) -> &'static str {
+    match (header, key) {
+        ("[folder]", "name") => "\"press\"",
+        ("[rights]", "path") => "\"/press/drafts\"",
+        _ => sample(key),
+    }
+}
+
 /// What stands in the example for a key without a default.
 pub(super) fn sample(key: &str) -> &'static str {
     match key {
@@ -95,6 +106,25 @@ pub(super) fn sample(key: &str) -> &'static str {
         "ca" => "\"/etc/packetboat/provider.pem\"",
         "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",
         "key" => "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"",
+        "announce" => "\"203.0.113.7\"",
+        "users" => "[\"alice@example.org\", \"*@example.net\"]",
+        "home" => "\"/srv/homes/{account}\"",
+        "path" => "\"/srv/press\"",
+        "at" => "\"/press\"",
+        "incoming" => "\"/incoming\"",
+        "quota" => "\"10 GiB\"",
+        "quota_files" => "100000",
+        "upload_rate" | "download_rate" => "\"10 MiB\"",
+        "total_upload_rate" | "total_download_rate" => "\"100 MiB\"",
+        "connections" => "20",
+        "connections_per_address" => "5",
+        "denied_networks" => "[\"198.51.100.0/24\"]",
+        "require_tls" => "true",
+        "account_required" => "\"login\"",
+        "cost_centres" => "[\"4711\", \"press\"]",
+        "disabled" => "[\"DELE\", \"SITE CHMOD\"]",
+        "commands" => "[\"RETR\", \"LIST\"]",
+        "timeout" => "\"5m\"",
         "trust_anchor" => "\"/etc/packetboat/root.key\"",
         "authorities" => "\"/etc/packetboat/authorities.pem\"",
         _ => "\"\"",

@@ -227,6 +227,10 @@ section! {
         require_tls: bool = false;
         /// For the next command.
         timeout: Duration = minutes(15), in seconds(30)..=LONG;
+        /// The most that a client may ask for in place of that (SITE IDLE).
+        timeout_max: Duration = hours(2), in seconds(30)..=LONG;
+        /// From the greeting to the log-in.
+        login_timeout: Duration = minutes(1), in seconds(5)..=LONG;
     }
 }
 

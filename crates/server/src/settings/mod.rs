@@ -6,6 +6,7 @@
 
 mod check;
 mod example;
+mod files;
 mod keys;
 mod outbound;
 mod peer;
@@ -19,6 +20,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use example::{example, reference};
+pub use files::{
+    Access, AccountDemandWord, AnonymousUsers, CommandName, CostCentre, Files, FilesFor, Folder, FolderPath,
+    HomePath, PasswordKind, PathInSpace, PathRules,
+};
 pub use keys::{
     Accounts, Auth, Certificate, Dns, Ftp, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3,
     Queue, Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
@@ -51,6 +56,16 @@ pub struct Settings {
     pub imap: Imap,
     /// `[ftp]`
     pub ftp: Ftp,
+    /// `[files]`
+    pub files: Files,
+    /// `[[files_for]]`, each.
+    pub files_for: Vec<FilesFor>,
+    /// `[[folder]]`, each.
+    pub folders: Vec<Folder>,
+    /// `[[rights]]`, each.
+    pub path_rules: Vec<PathRules>,
+    /// `[anonymous]`
+    pub anonymous: AnonymousUsers,
     /// `[dns]`
     pub dns: Dns,
     /// `[outbound_tls]`

@@ -178,6 +178,63 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("[relay]\nport = 0", "3:8: relay.port: 0 is not a port, 1 to 65535"),
     (
+        "[files]\nconnections = \"many\"",
+        "3:15: files.connections: \"many\" is not a whole number, not negative, such as 100",
+    ),
+    (
+        "[files]\ndisabled = [\"DELE\", \"SITE FLY\"]",
+        "3:21: files.disabled: \"SITE FLY\" is not a command of FTP such as \"DELE\" or \"SITE CHMOD\"",
+    ),
+    (
+        "[[files_for]]\nquota = \"1 GiB\"",
+        "3:1: files_for.users: it is for nobody; name `users`, as in users = \"*@example.org\"",
+    ),
+    (
+        "[[files_for]]\nusers = \"anonymous\"",
+        "3:9: files_for.users: what is for anonymous users stands in [anonymous]",
+    ),
+    (
+        "[[files_for]]\nusers = \"*\"\nhome = \"/srv/all\"",
+        "4:8: files_for.home: all of them would share it; put {account} in it, or write a [[folder]]",
+    ),
+    (
+        "[[files_for]]\nusers = \"alice\"",
+        "3:9: files_for.users: \"alice\" is not a list of users such as [\"alice@example.org\", \"*@example.net\", \"anonymous\"]",
+    ),
+    (
+        "[[folder]]\nname = \"press\"\nusers = \"*\"",
+        "3:1: folder.path: missing; name a directory, as in path = \"/srv/press\"",
+    ),
+    (
+        "[[folder]]\nname = \"a/b\"\nusers = \"*\"\npath = \"/x\"",
+        "3:8: folder.name: missing, or with a slash in it; write name = \"press\"",
+    ),
+    (
+        "[[folder]]\nname = \"a\"\nusers = \"*\"\npath = \"/srv/../etc\"",
+        "5:8: folder.path: \"/srv/../etc\" is not a path without \"..\", in which {account}, {user} and {domain} may stand and no other braces",
+    ),
+    (
+        "[[folder]]\nname = \"a\"\nusers = \"*\"\npath = \"/x\"\n[[folder]]\nname = \"a\"\nusers = \"*\"\npath = \"/y\"",
+        "7:8: folder.name: there are two called \"a\"; give each a name of its own",
+    ),
+    (
+        "[[rights]]\npath = \"/in\"\nusers = \"*\"\nrights = \"list fly\"",
+        "5:10: rights.rights: \"list fly\" is not words of \"list read create write append delete rename make\", or one of \"all\", \"read-only\", \"drop-box\" and \"none\"",
+    ),
+    ("[[rights]]\nusers = \"*\"", "3:1: rights.path: missing; say where, as in path = \"/incoming\""),
+    (
+        "[[rights]]\npath = \"in\"\nusers = \"*\"",
+        "3:8: rights.path: \"in\" is not a path as users see it, such as \"/press\"",
+    ),
+    (
+        "[anonymous]\nenabled = false\n[[rights]]\npath = \"/in\"\nusers = \"anonymous\"",
+        "3:11: anonymous.enabled: something is for anonymous users, and they are not let in; write [anonymous] with enabled = true",
+    ),
+    (
+        "[anonymous]\nincoming = \"/\"",
+        "3:12: anonymous.incoming: then nothing could be got; name a directory in the tree, as in \"/incoming\"",
+    ),
+    (
         "stop_grace = \"5 years\"",
         "2:14: stop_grace: \"5 years\" is not a time such as \"30s\", \"5m\", \"1h 30m\" or \"7d\"",
     ),
@@ -244,6 +301,75 @@ fn the_example_parses_whether_commented_out_or_not() {
     assert_eq!(again.queue.retry, settings.queue.retry);
     assert_eq!(format!("{:?}", again.auth), format!("{:?}", settings.auth));
     assert_eq!(format!("{:?}", again.listen), format!("{:?}", settings.listen));
+}
+
+#[test]
+fn rules_about_files_come_to_what_they_say() {
+    use packetboat_files::policy::{Arrival, Visitor};
+    let text = r#"
+hostname = "a.test"
+data = "/data"
+[ftp]
+homes = "homes"
+[files]
+quota = "1 GiB"
+connections = 4
+[[files_for]]
+users = "*@b.test"
+quota = "2 GiB"
+home = "own/{user}"
+commands = ["retr", "XCWD"]
+account_required = "login"
+cost_centres = "4711"
+[[folder]]
+name = "press"
+path = "/srv/press"
+at = "/press"
+users = ["*", "anonymous"]
+rights = "list read create"
+[anonymous]
+enabled = true
+path = "public"
+incoming = "/in"
+upload_rate = "1 MiB"
+"#;
+    let policy = parse(text).unwrap().files_policy();
+    let entrance = |visitor| {
+        let arrival = Arrival { from: Some("192.0.2.1".parse().unwrap()), tls: false };
+        policy.entrance(visitor, arrival).unwrap()
+    };
+    let told = |visitor| {
+        let entrance = entrance(visitor);
+        let trees: Vec<String> = entrance
+            .trees
+            .iter()
+            .map(|tree| format!("{}={}", tree.at, tree.location.path().display()))
+            .collect();
+        (trees.join(" "), entrance.quota.octets, entrance.connections, entrance.rates.up)
+    };
+    for (visitor, trees, quota, connections, up) in [
+        (
+            Visitor::Account("x@c.test"),
+            "/=/data/homes/x@c.test /press=/srv/press",
+            Some(1 << 30),
+            Some(4),
+            None,
+        ),
+        (Visitor::Account("x@b.test"), "/=/data/own/x /press=/srv/press", Some(2 << 30), Some(4), None),
+        (Visitor::Anonymous, "/=/data/public /press=/srv/press", None, Some(100), Some(1 << 20)),
+    ] {
+        assert_eq!(told(visitor), (trees.to_owned(), quota, connections, up), "{visitor:?}");
+    }
+    let office = entrance(Visitor::Account("x@b.test"));
+    assert_eq!(office.only, ["RETR", "CWD"]);
+    assert!(office.knows_cost_centre("4711") && !office.knows_cost_centre("x"));
+    // Without a word in the file nothing is limited, nobody comes without an account, and each has a home.
+    let plain = parse("hostname = \"a.test\"\ndata = \"/data\"").unwrap().files_policy();
+    let arrival = Arrival { from: None, tls: false };
+    assert!(plain.entrance(Visitor::Anonymous, arrival).is_err());
+    let alice = plain.entrance(Visitor::Account("alice@a.test"), arrival).unwrap();
+    assert_eq!(alice.trees[0].location.path(), PathBuf::from("/data/files/alice@a.test"));
+    assert_eq!((alice.trees.len(), alice.quota, alice.connections), (1, Default::default(), None));
 }
 
 /// The documents are made from the definitions. `PACKETBOAT_BLESS=1` writes them.

@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use packetboat_account::Service;
+use packetboat_files::policy::Policy;
 use packetboat_ftp::reply;
 use packetboat_ftp::server::{Config, Server};
 use packetboat_wire::ReplyStyle;
+use parking_lot::RwLock;
 
 use super::Ftp;
+use super::seats::Seats;
 use crate::drive::{Link, Summary, drive};
 use crate::files::Transfers;
 use crate::limits;
@@ -25,20 +27,42 @@ use crate::tls::Certificates;
 /// Where files lie, and how data connections are made.
 #[derive(Debug)]
 pub struct Depot {
-    /// Every account has a directory here.
-    pub homes: PathBuf,
+    /// Who finds which files, and on what terms.
+    pub doors: Doors,
     /// The first and last port for passive data connections; `None`: any.
     pub passive_ports: Option<(u16, u16)>,
     /// What is announced instead of the address the client came to, for servers behind a NAT.
     pub announced: Option<IpAddr>,
     /// Data connections to the client's ports are possible.
     pub active: bool,
-    /// Permissions that new files do not get.
-    pub umask: u32,
     /// For data connections.
     pub certificates: Arc<Certificates>,
     /// Where sessions and transfers are on the register.
     pub transfers: Arc<Transfers>,
+}
+
+/// Who is let in, to what, and how many of them are there.
+#[derive(Debug)]
+pub struct Doors {
+    policy: RwLock<Arc<Policy>>,
+    pub(super) seats: Arc<Seats>,
+}
+
+impl Doors {
+    /// By these rules.
+    pub fn new(policy: Policy) -> Doors {
+        Doors { policy: RwLock::new(Arc::new(policy)), seats: Arc::default() }
+    }
+
+    /// The rules, as they are now.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read())
+    }
+
+    /// From now on, these rules. Who is in stays in on those of before.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.policy.write() = Arc::new(policy);
+    }
 }
 
 /// FTP, as listeners know it.
@@ -72,6 +96,7 @@ impl listen::Service for FtpService {
             peer,
             visitor: Visitor::new(Service::Files),
             user: None,
+            guest: None,
             here: None,
             listener: None,
             running: None,

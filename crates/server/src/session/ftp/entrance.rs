@@ -1,46 +1,220 @@
 //! Who comes, and what they find.
 
-use packetboat_files::{Grant, Mount, Rights, Space, Sync, Tree, VirtualPath};
-use packetboat_ftp::server::{Refusal, Server};
+use std::sync::Arc;
+
+use packetboat_account::Identity;
+use packetboat_files::VirtualPath;
+use packetboat_files::policy::{AccountDemand, Arrival, Closed, Entrance, Visitor};
+use packetboat_ftp::command::PathName;
+use packetboat_ftp::server::{Refusal, Server, What, switched_off};
 use packetboat_wire::Secret;
 
 use super::Ftp;
-use super::actions::Here;
+use super::actions::{Here, refusal};
+use super::seats::Seat;
+
+/// The longest name of a cost centre.
+const COST_CENTRE_MAX: usize = 64;
+
+/// Somebody who has been let in.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) entrance: Arc<Entrance>,
+    /// Trees that were mounted by SMNT, by name.
+    mounted: Vec<String>,
+    /// Who pays, as ACCT said.
+    pub(super) cost_centre: Option<String>,
+    _seat: Seat,
+}
 
 impl Ftp {
+    /// USER: whether this name may go on to a password, as far as rules know it. They say nothing of whether there is such
+    /// an account.
+    pub(super) fn named(&mut self, session: &mut Server, name: String) {
+        let under_tls = session.tls().is_some();
+        let closed = self.door(&name, under_tls).err();
+        self.user = Some(name);
+        // Somebody whose ACCT was still missing.
+        (self.guest, self.here) = (None, None);
+        match closed {
+            // Before a password travels in the clear.
+            Some(Closed::NeedsTls) => {
+                session
+                    .refuse(Refusal::Because("This user logs in under TLS only: AUTH TLS first.".to_owned()));
+            }
+            _ => session.accept(),
+        }
+    }
+
+    /// PASS.
     pub(super) async fn password(&mut self, session: &mut Server, password: &Secret<String>) {
         let Some(user) = self.user.clone() else { return session.refuse(Refusal::LoginFailed) };
+        if self.is_anonymous(&user) {
+            return self.anonymous(session, &user, password);
+        }
+        // Nobody guesses from where nobody may come from.
+        if let Err(closed) = self.door(&user, session.tls().is_some()) {
+            return self.turned_away(session, &user, &closed);
+        }
         let login = self.visitor.login(&self.counter, &self.metrics, &self.peer);
         match login.password(&user, None, password).await {
-            Ok(identity) => match self.open_home(&identity.login.to_string()) {
-                Ok(here) => {
-                    self.here = Some(here);
-                    self.listed.logged_in(&identity.login.to_string());
-                    self.visitor.enter(identity);
-                    session.logged_in();
-                }
-                Err(error) => {
-                    tracing::error!(connection = self.peer.id, user, %error, "a home could not be opened");
-                    session.refuse(Refusal::LoginUnavailable);
-                }
-            },
+            Ok(identity) => {
+                let login = identity.login.to_string();
+                self.come_in(session, Visitor::Account(&login), Some(identity));
+            }
             Err(denied) if denied.is_temporary() => session.refuse(Refusal::LoginUnavailable),
             Err(_) => session.refuse(Refusal::LoginFailed),
         }
     }
 
-    /// The account's own directory, made when it comes for the first time. Its name has the form of an address, so it
-    /// leads nowhere else.
-    fn open_home(&self, login: &str) -> Result<Here, String> {
-        let name = VirtualPath::root().join(login.as_bytes()).map_err(|error| error.to_string())?;
-        let home = self.depot.homes.join(name.to_string().trim_start_matches('/'));
-        std::fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        let tree = Tree::open(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        let (mounts, grants) = (
-            vec![Mount { at: VirtualPath::root(), tree }],
-            vec![Grant { path: VirtualPath::root(), rights: Rights::ALL }],
-        );
-        let space = Space::new(mounts, grants, Sync::Never, self.depot.umask);
-        Ok(Here { space, directory: VirtualPath::root() })
+    fn arrival(&self, tls: bool) -> Arrival {
+        Arrival { from: self.peer.ip(), tls }
+    }
+
+    /// What the rules say of a name before anybody has shown that it is theirs.
+    fn door(&self, name: &str, tls: bool) -> Result<(), Closed> {
+        let policy = self.depot.doors.policy();
+        if self.is_anonymous(name) {
+            return policy.door(Visitor::Anonymous, self.arrival(tls));
+        }
+        let directory = self.counter.authenticator.directory();
+        let login = directory.login_address(name).map_or_else(|| name.to_owned(), |it| it.to_string());
+        policy.door(Visitor::Account(&login), self.arrival(tls))
+    }
+
+    /// Says that somebody may not come in, and nothing of why.
+    pub(super) fn turned_away(&self, session: &mut Server, user: &str, closed: &Closed) {
+        let (connection, peer, reason) = (self.peer.id, &self.peer, closed.to_string());
+        tracing::warn!(connection, %peer, user, reason, "log-in refused");
+        session.refuse(Refusal::LoginFailed);
+    }
+
+    /// Lets somebody in who may be who they say, as far as rules allow.
+    pub(super) fn come_in(&mut self, session: &mut Server, visitor: Visitor<'_>, identity: Option<Identity>) {
+        let name = match visitor {
+            Visitor::Account(login) => login,
+            Visitor::Anonymous => "anonymous",
+        };
+        let policy = self.depot.doors.policy();
+        let entrance = match policy.entrance(visitor, self.arrival(session.tls().is_some())) {
+            Ok(entrance) => Arc::new(entrance),
+            Err(closed) => return self.turned_away(session, name, &closed),
+        };
+        let (connection, peer) = (self.peer.id, &self.peer);
+        let (most, there) = (entrance.connections, entrance.connections_per_address);
+        let Some(seat) = self.depot.doors.seats.take(&entrance.name, self.peer.ip(), most, there) else {
+            tracing::warn!(connection, %peer, user = name, "log-in refused: too many connections of this user");
+            return session.turn_away("Too many connections of this user, try again later.");
+        };
+        let guest = Guest { entrance, mounted: Vec::new(), cost_centre: None, _seat: seat };
+        match self.open(&guest) {
+            Ok(here) => self.here = Some(here),
+            Err(error) => {
+                tracing::error!(connection, user = name, %error, "a home could not be opened");
+                return session.refuse(Refusal::LoginUnavailable);
+            }
+        }
+        let entrance = &guest.entrance;
+        session.disable(switched_off(&entrance.only, &entrance.disabled));
+        if let Some(idle) = entrance.idle {
+            session.set_idle(idle);
+        }
+        if entrance.require_tls {
+            session.need_protection();
+        }
+        let wants_account = entrance.account == AccountDemand::LogIn;
+        self.guest = Some(guest);
+        if let Some(identity) = identity {
+            self.visitor.enter(identity);
+        }
+        if wants_account {
+            return session.want_account();
+        }
+        self.listed.logged_in(name);
+        session.logged_in();
+    }
+
+    /// Opens what a guest finds. What is missing is no reason to find nothing.
+    fn open(&self, guest: &Guest) -> Result<Here, packetboat_files::Refusal> {
+        let opened = guest.entrance.space(&guest.mounted)?;
+        for (folder, why) in &opened.missing {
+            let (connection, login) = (self.peer.id, &guest.entrance.name);
+            tracing::warn!(connection, login, folder, %why, "a folder could not be opened");
+        }
+        Ok(Here { space: opened.space, directory: VirtualPath::root() })
+    }
+
+    /// ACCT: who pays, for the log.
+    pub(super) fn account(&mut self, session: &mut Server, name: String) {
+        let Some(guest) = &mut self.guest else { return session.accept() };
+        let decent =
+            !name.is_empty() && name.len() <= COST_CENTRE_MAX && !name.contains(|c: char| c.is_control());
+        if !decent || !guest.entrance.knows_cost_centre(&name) {
+            let (connection, login) = (self.peer.id, &guest.entrance.name);
+            tracing::warn!(connection, login, account = name, "there is no such cost centre");
+            if !session.is_logged_in() {
+                (self.guest, self.here) = (None, None);
+            }
+            return session.refuse(Refusal::LoginFailed);
+        }
+        tracing::info!(connection = self.peer.id, login = guest.entrance.name, account = name, "cost centre");
+        self.listed.logged_in(&guest.entrance.name);
+        self.listed.cost_centre(&name);
+        guest.cost_centre = Some(name);
+        session.logged_in();
+    }
+
+    /// SMNT: a tree appears at its place, besides those that are there.
+    pub(super) fn mount(&mut self, session: &mut Server, tree: &PathName) {
+        let Some(mut guest) = self.guest.take() else { return session.refuse(Refusal::LocalError) };
+        let name = guest.entrance.tree_named(tree.as_bytes()).map(|tree| tree.name.clone());
+        let mounted = match name {
+            None => Err(Refusal::NotFound),
+            Some(name) => {
+                if !guest.mounted.contains(&name) {
+                    guest.mounted.push(name.clone());
+                }
+                match guest.entrance.space(&guest.mounted) {
+                    Ok(opened) if opened.missing.iter().any(|(missing, _)| *missing == name) => {
+                        guest.mounted.retain(|mounted| *mounted != name);
+                        Err(Refusal::NotFound)
+                    }
+                    Ok(opened) => Ok(opened.space),
+                    Err(why) => Err(refusal(&why)),
+                }
+            }
+        };
+        match (mounted, &mut self.here) {
+            (Ok(space), Some(here)) => {
+                here.space = space;
+                session.accept();
+            }
+            (Ok(_), None) => session.refuse(Refusal::LocalError),
+            (Err(why), _) => session.refuse(why),
+        }
+        self.guest = Some(guest);
+    }
+
+    /// Whether something may be stored without a cost centre (RFC 959: 532).
+    pub(super) fn may_transfer(&self, what: &What) -> Result<(), Refusal> {
+        let stores = matches!(what, What::Store(_) | What::StoreUnique(_) | What::Append(_));
+        let needed =
+            |guest: &Guest| guest.entrance.account == AccountDemand::Store && guest.cost_centre.is_none();
+        match &self.guest {
+            Some(guest) if stores && needed(guest) => Err(Refusal::NeedsAccount),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is somebody without an account.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.guest.as_ref().is_some_and(|guest| guest.entrance.anonymous)
+    }
+
+    /// REIN: nobody is here any more.
+    pub(super) fn leave(&mut self) {
+        self.listed.logged_out();
+        (self.guest, self.here, self.user, self.listener) = (None, None, None, None);
+        self.visitor = super::Visitor::new(packetboat_account::Service::Files);
     }
 }

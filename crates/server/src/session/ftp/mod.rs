@@ -1,6 +1,7 @@
 //! FTP at the depot's counter.
 
 mod actions;
+mod anonymous;
 mod connection;
 mod depot;
 mod entrance;
@@ -8,6 +9,7 @@ mod errand;
 mod listing;
 mod pipe;
 mod running;
+mod seats;
 mod stream;
 mod transfer;
 
@@ -25,10 +27,11 @@ use crate::files;
 use crate::listen::Peer;
 use crate::metrics::Metrics;
 use actions::Here;
+use entrance::Guest;
 use errand::Errand;
 use running::{News, Running};
 
-pub use depot::{Depot, FtpService};
+pub use depot::{Depot, Doors, FtpService};
 
 /// The owner of one session.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ struct Ftp {
     listed: files::Session,
     visitor: Visitor,
     user: Option<String>,
+    guest: Option<Guest>,
     here: Option<Here>,
     listener: Option<TcpListener>,
     running: Option<Running>,
@@ -52,27 +56,20 @@ impl Handler<Server> for Ftp {
         self.note(session, &event);
         match event {
             Event::Host(_) => session.accept(),
-            Event::User(name) => {
-                self.user = Some(name);
-                session.accept();
-            }
+            Event::User(name) => self.named(session, name),
             Event::Password(password) => self.password(session, &password).await,
-            // Nobody needs an account yet.
-            Event::Account(name) => {
-                self.listed.cost_centre(&name);
-                session.accept();
-            }
-            Event::Reinitialized => {
-                self.listed.logged_out();
-                (self.here, self.user, self.listener) = (None, None, None);
-            }
+            Event::Account(name) => self.account(session, name),
+            Event::Reinitialized => self.leave(),
             Event::Listen(how) => self.listen(session, how).await,
             Event::Connect(at) => match self.may_connect(at) {
                 Ok(()) => session.accept(),
                 Err(why) => session.refuse(why),
             },
             Event::CloseData => self.listener = None,
+            // The others are strangers.
+            Event::Request(Request::Who) if self.is_stranger() => session.refuse(Refusal::NoPermission),
             Event::Request(Request::Who) => session.answer(Answer::Lines(self.listed.who())),
+            Event::Request(Request::Mount(tree)) => self.mount(session, &tree),
             Event::Request(request) => {
                 let facts: Vec<&str> = session.facts().to_vec();
                 let work = self.here.as_ref().and_then(|here| here.work(&request).transpose());

@@ -40,6 +40,9 @@ pub(super) enum News {
 impl Ftp {
     pub(super) fn begin(&mut self, session: &mut Server, transfer: Transfer) {
         let Some(here) = &self.here else { return session.refuse(Refusal::LocalError) };
+        if let Err(why) = self.may_transfer(&transfer.what) {
+            return session.refuse(why);
+        }
         let way = match (transfer.connection, self.listener.take(), self.peer.remote) {
             (Connection::Passive, Some(listener), _) => Way::Passive(listener),
             (Connection::Active(at), ..) => Way::Active(at),

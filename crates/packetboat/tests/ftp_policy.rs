@@ -1,0 +1,355 @@
+//! Who gets in, to which files, and on what terms: rules as an administrator writes them, tried with curl, lftp and
+//! Python's ftplib.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::Path;
+
+use support::{Boat, foreign};
+
+/// What every script begins with.
+const PRELUDE: &str = r#"
+import ftplib, io, sys
+port = int(sys.argv[1])
+
+def connect():
+    f = ftplib.FTP()
+    f.connect('127.0.0.1', port)
+    return f
+
+def login(user='alice@boat.test', password='demo'):
+    f = connect()
+    f.login(user, password)
+    return f
+
+def says(f, command, *codes):
+    try:
+        reply = f.sendcmd(command)
+    except ftplib.all_errors as error:
+        reply = str(error)
+    assert reply[:3] in codes, (command, reply)
+    return reply
+
+def get(f, name):
+    out = io.BytesIO()
+    f.retrbinary('RETR ' + name, out.write)
+    return out.getvalue()
+
+def put(f, name, data, how='STOR '):
+    return f.storbinary(how + name, io.BytesIO(data))
+
+def refused(what, *codes):
+    try:
+        what()
+    except ftplib.all_errors as error:
+        assert str(error)[:3] in codes, error
+        return str(error)
+    raise AssertionError('it was allowed')
+"#;
+
+fn python(boat: &Boat, script: &str) -> String {
+    let said =
+        foreign("python3").arg("-c").arg(format!("{PRELUDE}{script}")).arg(boat.port("ftp").to_string());
+    said.dir(boat.dir()).run().text()
+}
+
+fn make(dir: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+/// The names in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+const ANONYMOUS: &str = r#"
+[anonymous]
+enabled = true
+path = "public"
+incoming = "/incoming"
+connections_per_address = 3
+"#;
+
+#[test]
+fn anybody_reads_and_leaves_something_and_no_more() {
+    let mut boat = Boat::prepare(ANONYMOUS);
+    make(&boat.dir().join("data/public"), &[("readme", "hello\n"), ("sub/deep", "deep\n")]);
+    boat.serve();
+    let url = format!("ftp://127.0.0.1:{}", boat.port("ftp"));
+    let curl = || foreign("curl").args("--silent --show-error");
+    assert_eq!(curl().arg(format!("{url}/readme")).run().text(), "hello\n");
+    let listing = curl().arg(format!("{url}/")).run().text();
+    assert!(
+        listing.contains("readme") && listing.contains("sub") && listing.contains("incoming"),
+        "{listing}"
+    );
+    // lftp as it is: with a password of its own making.
+    let lftp = foreign("lftp").env("HOME", boat.dir()).dir(boat.dir());
+    lftp.arg("-c").arg(format!("open {url}; mirror --exclude incoming / got")).run();
+    assert_eq!(std::fs::read_to_string(boat.dir().join("got/sub/deep")).unwrap(), "deep\n");
+
+    python(
+        &boat,
+        r#"
+f = login('anonymous', 'me@here.example')
+assert get(f, 'readme') == b'hello\n'
+for wrong in ['DELE readme', 'RNFR readme', 'MKD new', 'RMD sub', 'SITE CHMOD 777 readme', 'MFMT 20200101000000 readme',
+              'SITE SYMLINK / way', 'SITE MKDIR x/y', 'SITE RMDIR sub', 'SITE COPY readme incoming/x', 'CWD ../../etc']:
+    says(f, wrong, '550', '553', '504', '502', '350')
+refused(lambda: put(f, 'new', b'x'), '550', '553')
+refused(lambda: put(f, 'readme', b'x'), '550', '553')
+refused(lambda: put(f, 'readme', b'x', 'APPE '), '550', '553')
+# Something is left in the box, and the box is shut.
+put(f, 'incoming/gift', b'for you')
+f.cwd('incoming')
+put(f, 'second', b'too')
+for how in ['STOR ', 'APPE ']:
+    refused(lambda: put(f, 'gift', b'other', how), '550', '553')
+refused(lambda: f.storbinary('STOR gift', io.BytesIO(b'x'), rest=3), '550', '553', '554')
+assert '226' in put(f, 'third', b'own name', 'STOU ')
+refused(lambda: get(f, 'gift'), '550')
+for command in ['LIST', 'NLST', 'MLSD', 'LIST /incoming', 'NLST g*']:
+    lines = []
+    try:
+        f.retrlines(command, lines.append)
+    except ftplib.all_errors as error:
+        assert str(error)[:3] in ('550', '450', '501'), error
+    assert not lines, (command, lines)
+for wrong in ['DELE gift', 'RNFR gift', 'SIZE gift', 'MDTM gift', 'MLST gift', 'HASH gift', 'XCRC gift', 'MKD dir', 'STAT gift',
+              'SITE COPY gift /x']:
+    says(f, wrong, '550', '553', '504', '502')
+f.quit()
+g = login('FTP', 'guest')
+g.quit()
+refused(lambda: login('anonymous', 'nobody'), '530')
+"#,
+    );
+    let incoming = boat.dir().join("data/public/incoming");
+    assert_eq!(names(&incoming), ["gift", "second", "third"]);
+    assert_eq!(std::fs::read(incoming.join("gift")).unwrap(), b"for you");
+    assert_eq!(names(&boat.dir().join("data/public")), ["incoming", "readme", "sub"]);
+    let log = boat.log();
+    assert!(log.contains("logged in without an account") && log.contains("me@here.example"), "{log}");
+}
+
+#[test]
+fn anonymous_users_are_not_let_in_unasked_and_may_be_left_with_one_command() {
+    let mut boat = Boat::start("");
+    // It is no guess at anything: whoever tries it is not banned, and no account waits for it.
+    python(
+        &boat,
+        r#"
+for n in range(30):
+    refused(lambda: login('anonymous', 'me@here.example'), '530')
+login().quit()
+"#,
+    );
+    boat.stop();
+    boat.write_settings("[anonymous]\nenabled = true\ncommands = [\"RETR\"]\npassword = \"any\"\n");
+    make(&boat.dir().join("data/public"), &[("readme", "hello\n")]);
+    boat.serve();
+    python(
+        &boat,
+        r#"
+f = login('anonymous', '')
+assert get(f, 'readme') == b'hello\n'
+for off in ['CWD /', 'XCWD /', 'CDUP', 'PWD', 'LIST', 'NLST', 'MLSD', 'MLST readme', 'SIZE readme', 'SITE WHO', 'STOR x']:
+    says(f, off, '502')
+for n in range(5):
+    says(f, 'NOOP', '200')
+"#,
+    );
+}
+
+#[test]
+fn folders_and_rights_and_smnt() {
+    let settings = r#"
+[[folder]]
+name = "press"
+path = "press"
+at = "/press"
+users = "*@boat.test"
+[[folder]]
+name = "archive"
+path = "archive/{user}"
+users = "alice@boat.test"
+rights = "all"
+[[rights]]
+path = "/press/drafts"
+users = "alice@boat.test"
+rights = "all"
+[[rights]]
+path = "/press/drafts"
+users = "*"
+rights = "none"
+[[files_for]]
+users = "alice@boat.test"
+disabled = ["SITE CHMOD", "RMD"]
+"#;
+    let mut boat = Boat::prepare(settings);
+    let data = boat.dir().join("data");
+    make(
+        &data,
+        &[("press/today", "news\n"), ("press/drafts/secret", "draft\n"), ("archive/bob/x", "bob's\n")],
+    );
+    boat.serve();
+    python(
+        &boat,
+        r#"
+f = login()
+assert sorted(f.nlst()) == ['press'], f.nlst()
+put(f, 'own', b'mine')
+assert get(f, 'press/today') == b'news\n'
+refused(lambda: put(f, 'press/today', b'x'), '550', '553')
+refused(lambda: put(f, 'press/new', b'x'), '550', '553')
+for wrong in ['DELE press/today', 'RNFR press/today', 'MKD press/dir', 'RNFR press', 'DELE press', 'SITE RMDIR press']:
+    says(f, wrong, '550', '502')
+put(f, 'press/drafts/more', b'more')
+says(f, 'SITE CHMOD 600 own', '502')
+says(f, 'XRMD x', '502')
+
+# A tree that is there for whoever mounts it.
+says(f, 'CWD /archive', '550')
+says(f, 'SMNT nothing', '550')
+says(f, 'SMNT ../../etc', '550')
+says(f, 'SMNT archive', '250')
+says(f, 'SMNT archive', '250')
+assert sorted(f.nlst()) == ['archive', 'own', 'press'], f.nlst()
+f.cwd('archive')
+assert f.nlst() == []
+put(f, 'old', b'old')
+assert f.pwd() == '/archive'
+f.rename('old', 'older')
+refused(lambda: f.rename('older', '/older'), '550', '553')
+
+g = login('bob@boat.test')
+refused(lambda: get(g, 'press/drafts/secret'), '550')
+says(g, 'CWD press/drafts', '550')
+lines = []
+refused(lambda: g.retrlines('LIST press/drafts', lines.append), '550', '450')
+says(g, 'SMNT archive', '550')
+# What is off for one is not for another.
+g.mkd('x'); g.rmd('x')
+"#,
+    );
+    assert_eq!(names(&data.join("archive/alice")), ["older"]);
+    assert_eq!(names(&data.join("archive/bob")), ["x"]);
+    assert_eq!(names(&data.join("press/drafts")), ["more", "secret"]);
+    assert_eq!(names(&data.join("files/alice@boat.test")), ["own"]);
+}
+
+#[test]
+fn cost_centres() {
+    let settings = r#"
+[[files_for]]
+users = "alice@boat.test"
+account_required = "login"
+cost_centres = ["4711", "press"]
+[[files_for]]
+users = "bob@boat.test"
+account_required = "store"
+"#;
+    let boat = Boat::start(settings);
+    python(
+        &boat,
+        r#"
+f = connect()
+f.login('alice@boat.test', 'demo', '4711')
+put(f, 'x', b'x')
+f = connect()
+says(f, 'USER alice@boat.test', '331')
+says(f, 'PASS demo', '332')
+says(f, 'PWD', '530')
+says(f, 'ACCT 0815', '530')
+says(f, 'PWD', '530')
+says(f, 'ACCT 4711', '503')
+f = connect()
+says(f, 'USER alice@boat.test', '331')
+says(f, 'PASS demo', '332')
+says(f, 'ACCT press', '230')
+says(f, 'PWD', '257')
+# Another one, later; what there is not changes nothing.
+says(f, 'ACCT 4711', '230', '202')
+says(f, 'ACCT 0815', '530')
+says(f, 'PWD', '257')
+
+g = login('bob@boat.test')
+refused(lambda: put(g, 'x', b'x'), '532')
+assert g.nlst() == []
+says(g, 'ACCT anything', '230')
+put(g, 'x', b'x')
+says(g, 'REIN', '220')
+says(g, 'PWD', '530')
+"#,
+    );
+    let log = boat.log();
+    assert!(log.contains("transferred") && log.contains("4711"), "{log}");
+}
+
+#[test]
+fn doors_that_stay_closed() {
+    let settings = r#"
+[[files_for]]
+users = "alice@boat.test"
+denied_networks = "127.0.0.0/8"
+[[files_for]]
+users = "bob@boat.test"
+connections = 2
+[anonymous]
+enabled = true
+connections_per_address = 1
+denied_networks = "192.0.2.0/24"
+"#;
+    let boat = Boat::start(settings);
+    python(
+        &boat,
+        r#"
+refused(login, '530')
+one, two = login('bob@boat.test'), login('bob@boat.test')
+assert 'Too many' in refused(lambda: login('bob@boat.test'), '421')
+one.quit()
+login('bob@boat.test').quit()
+two.sendcmd('REIN')
+three, four = login('bob@boat.test'), login('bob@boat.test')
+a = login('anonymous', 'a@b.example')
+refused(lambda: login('anonymous', 'a@b.example'), '421')
+a.quit()
+login('anonymous', 'a@b.example').quit()
+"#,
+    );
+}
+
+#[test]
+fn some_users_need_tls() {
+    let settings = "[[files_for]]\nusers = \"alice@boat.test\"\nrequire_tls = true\n";
+    let boat = Boat::start(settings);
+    python(
+        &boat,
+        r#"
+import ssl
+f = connect()
+says(f, 'USER alice@boat.test', '530')
+says(f, 'PASS demo', '503')
+login('bob@boat.test').quit()
+tls = ssl._create_unverified_context()
+f = ftplib.FTP_TLS(context=tls)
+f.connect('127.0.0.1', port)
+f.login('alice@boat.test', 'demo')
+refused(lambda: f.nlst(), '521')
+f.prot_p()
+assert f.nlst() == []
+says(f, 'PROT C', '534')
+"#,
+    );
+}
