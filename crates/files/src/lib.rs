@@ -6,8 +6,10 @@
 //!
 //! Nothing here waits for a network or knows a protocol. Calls block for as long as the disk does.
 
+mod copy;
 mod digest;
 mod list;
+mod made;
 mod path;
 pub mod policy;
 mod refusal;
@@ -16,6 +18,7 @@ mod rules;
 mod share;
 mod space;
 mod tree;
+mod unique;
 mod upload;
 mod witness;
 
@@ -26,7 +29,7 @@ pub use refusal::Refusal;
 pub use rights::{Grant, Right, Rights};
 pub use rules::Rules;
 pub use share::{Limits, MemoryShare, Share, Usage};
-pub use space::{Mount, Space};
+pub use space::{Mount, Owner, Space};
 pub use tree::Tree;
 pub use upload::{How, Sync, Upload};
 pub use witness::{Act, Change, Ticket, Witness};

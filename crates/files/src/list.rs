@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Dir, FileType, StatxFlags, readlinkat, statx};
 
-use crate::Refusal;
 use crate::tree::RESERVED;
+use crate::{Refusal, made};
 
 /// What is known of a file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,13 +55,16 @@ pub struct Lister {
     more: VecDeque<Entry>,
     /// Names that they cover.
     covered: Vec<Vec<u8>>,
+    /// Somebody has said of some entries when they were made.
+    made: bool,
 }
 
 impl Lister {
     pub(crate) fn new(directory: OwnedFd, more: Vec<Entry>) -> Result<Lister, Refusal> {
         let names = Dir::read_from(&directory)?;
         let covered = more.iter().map(|entry| entry.name.clone()).collect();
-        Ok(Lister { directory, names, more: more.into(), covered })
+        let made = made::is_told_in(&directory);
+        Ok(Lister { directory, names, more: more.into(), covered, made })
     }
 }
 
@@ -82,7 +85,12 @@ impl Iterator for Lister {
                 continue;
             }
             match look(&self.directory, &name) {
-                Ok(entry) => return Some(Ok(entry)),
+                Ok(mut entry) => {
+                    if self.made {
+                        entry.created = made::told_of(&self.directory, &entry).or(entry.created);
+                    }
+                    return Some(Ok(entry));
+                }
                 Err(Refusal::NotFound) => {}
                 Err(refusal) => return Some(Err(refusal)),
             }

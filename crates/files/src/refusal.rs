@@ -47,6 +47,12 @@ pub enum Refusal {
     /// Octets that are not there.
     #[error("the file does not have these octets")]
     InvalidRange,
+    /// More than is worked on at a time.
+    #[error("too many at a time")]
+    TooMany,
+    /// This file system cannot.
+    #[error("the file system does not support this")]
+    NotSupported,
     /// Whoever asked for it does not want it any more.
     #[error("stopped")]
     Stopped,
@@ -69,6 +75,7 @@ impl From<Errno> for Refusal {
             Errno::NAMETOOLONG | Errno::INVAL => Refusal::InvalidPath,
             Errno::NOSPC => Refusal::NoSpace,
             Errno::DQUOT => Refusal::QuotaExceeded,
+            Errno::OPNOTSUPP => Refusal::NotSupported,
             Errno::ROFS => Refusal::ReadOnly,
             other => Refusal::Failed(other.to_string()),
         }

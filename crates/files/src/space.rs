@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, openat, renameat_with,
@@ -18,7 +18,7 @@ use crate::upload::kept_octets;
 use crate::witness::under;
 use crate::{
     Act, Algorithm, Change, Checksum, Entry, Grant, How, Kind, Lister, Refusal, Right, Rights, Rules, Share,
-    Sync, Tree, Upload, Usage, VirtualPath, Witness, digest,
+    Sync, Tree, Upload, Usage, VirtualPath, Witness, digest, made,
 };
 
 /// Directories in directories that are removed as one.
@@ -42,6 +42,31 @@ pub struct Space {
     umask: u32,
     rules: Arc<Rules>,
     witness: Option<Arc<dyn Witness>>,
+    owner: Arc<Owner>,
+}
+
+/// Whose a space is: what listings name as owner and group of everything in it. Whatever the system says of the files, all
+/// of them are the server's there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub name: String,
+    /// And their group.
+    pub group: String,
+}
+
+impl Owner {
+    /// Whoever logs in by this name: `user@domain`, or a name alone.
+    pub fn of_login(login: &str) -> Owner {
+        let (name, group) = login.split_once('@').unwrap_or((login, login));
+        Owner { name: name.to_owned(), group: group.to_owned() }
+    }
+}
+
+impl Default for Owner {
+    fn default() -> Owner {
+        Owner { name: "owner".to_owned(), group: "group".to_owned() }
+    }
 }
 
 /// Where a path leads on this machine.
@@ -53,7 +78,8 @@ struct Place<'a> {
 impl Space {
     /// A space with a tree at its root, and others within.
     pub fn new(mounts: Vec<Mount>, grants: Vec<Grant>, sync: Sync, umask: u32) -> Space {
-        Space { mounts, grants, sync, umask, rules: Arc::default(), witness: None }
+        let (rules, owner) = (Arc::default(), Arc::default());
+        Space { mounts, grants, sync, umask, rules, witness: None, owner }
     }
 
     /// The same space, by these rules.
@@ -79,6 +105,22 @@ impl Space {
         let other = other.map(|(path, directory, name)| (path, directory.as_fd(), name));
         let change = Change { act, path, directory: directory.as_fd(), name, other };
         under(self.witness.as_ref(), &change, make, |_| None)
+    }
+
+    /// By which rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The same space, of this owner.
+    #[must_use]
+    pub fn owned_by(self, owner: Owner) -> Space {
+        Space { owner: Arc::new(owner), ..self }
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// The same space, in which what is kept is charged to this share, but for trees that have one of their own.
@@ -130,11 +172,24 @@ impl Space {
 
     /// The directory that holds a path's last name, and that name. A place where a tree appears cannot be changed from
     /// within.
-    fn parent(&self, path: &VirtualPath) -> Result<(OwnedFd, Vec<u8>), Refusal> {
+    pub(crate) fn parent(&self, path: &VirtualPath) -> Result<(OwnedFd, Vec<u8>), Refusal> {
         let place = self.place(path)?;
         let (name, above) = place.parts.split_last().ok_or(Refusal::NoPermission)?;
         allowed(&place.parts)?;
         Ok((place.tree.directory(above)?, name.clone()))
+    }
+
+    /// What lies at a path and all that is known of it, as MLST tells it; a link is followed.
+    pub fn all_facts(&self, path: &VirtualPath) -> Result<Entry, Refusal> {
+        self.permits(path, Right::List)?;
+        let mut entry = self.look(path)?;
+        if matches!(entry.kind, Kind::File | Kind::Directory) {
+            let place = self.place(path)?;
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let file = place.tree.open_at(&place.parts, flags, Mode::empty());
+            entry.created = file.ok().and_then(made::told).or(entry.created);
+        }
+        Ok(entry)
     }
 
     /// What lies at a path; a link is followed.
@@ -143,7 +198,7 @@ impl Space {
         self.look(path)
     }
 
-    fn look(&self, path: &VirtualPath) -> Result<Entry, Refusal> {
+    pub(crate) fn look(&self, path: &VirtualPath) -> Result<Entry, Refusal> {
         let place = self.place(path)?;
         let found = place.tree.open_at(&place.parts, OFlags::PATH, Mode::empty())?;
         let mut entry = look(&found, b"")?;
@@ -217,7 +272,7 @@ impl Space {
         if how == How::Replace && !may { How::Create } else { how }
     }
 
-    fn upload(
+    pub(crate) fn upload(
         &self,
         path: &VirtualPath,
         how: How,
@@ -299,6 +354,21 @@ impl Space {
         })
     }
 
+    /// Makes a directory and those above it that are missing.
+    pub fn make_directories(&self, path: &VirtualPath) -> Result<(), Refusal> {
+        let mut above = VirtualPath::root();
+        for part in path.parts() {
+            above = above.join(part)?;
+            match self.make_directory(&above) {
+                Ok(()) | Err(Refusal::Exists) => {}
+                // What is there already need not be ours to make.
+                Err(_) if self.enter(&above).is_ok() => {}
+                Err(why) => return Err(why),
+            }
+        }
+        self.enter(path)
+    }
+
     /// Removes an empty directory.
     pub fn remove_directory(&self, path: &VirtualPath) -> Result<(), Refusal> {
         self.permits(path, Right::Delete)?;
@@ -308,22 +378,25 @@ impl Space {
         })
     }
 
-    /// Removes a directory with all that is in it.
-    pub fn remove_tree(&self, path: &VirtualPath) -> Result<(), Refusal> {
-        self.remove_below(path, DEPTH_MAX)?;
+    /// Removes a directory with all that is in it. `stop` ends it early, and then some of it is gone.
+    pub fn remove_tree(&self, path: &VirtualPath, stop: &AtomicBool) -> Result<(), Refusal> {
+        self.remove_below(path, DEPTH_MAX, stop)?;
         self.remove_directory(path)
     }
 
-    fn remove_below(&self, path: &VirtualPath, depth: usize) -> Result<(), Refusal> {
+    fn remove_below(&self, path: &VirtualPath, depth: usize, stop: &AtomicBool) -> Result<(), Refusal> {
         self.permits(path, Right::Delete)?;
         if depth == 0 {
             return Err(Refusal::NotEmpty);
         }
         for entry in self.list(path)? {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Refusal::Stopped);
+            }
             let entry = entry?;
             let at = path.join(&entry.name)?;
             if entry.kind == Kind::Directory {
-                self.remove_below(&at, depth - 1)?;
+                self.remove_below(&at, depth - 1, stop)?;
                 self.remove_directory(&at)?;
             } else {
                 self.remove(&at)?;
@@ -393,6 +466,9 @@ impl Space {
             self.witnessed(Act::Rename, (from, &from_directory, &from_name), other, || {
                 Ok(renameat_with(&from_directory, &from_name[..], &to_directory, &to_name[..], flags)?)
             })?;
+            if from.split().map(|(above, _)| above) != to.split().map(|(above, _)| above) {
+                Space::made_moves(&to_directory, &to_name);
+            }
             Ok(((), freed.filter(|_| !same)))
         })
     }

@@ -1,20 +1,22 @@
 //! Uploads: what is stored is there whole, or not at all.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, RenameFlags, fchmod, fdatasync, fsync, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
+use crate::copy;
 use crate::digest::{self, Algorithm, Hasher, Stamp};
 use crate::list::look;
 use crate::share::{Held, turn};
 use crate::tree::RESERVED;
+use crate::unique::Promise;
 use crate::witness::under;
 use crate::{Act, Change, Kind, Refusal, VirtualPath, Witness};
 
@@ -59,6 +61,7 @@ pub struct Upload {
     hashed: u64,
     /// Who is told when it gets its name, and by which path it is known to the user.
     witness: Option<(Arc<dyn Witness>, VirtualPath)>,
+    promise: Option<Promise>,
     done: bool,
 }
 
@@ -91,6 +94,7 @@ impl Upload {
             hashers: Vec::new(),
             hashed: 0,
             witness: None,
+            promise: None,
             done: false,
         })
     }
@@ -125,6 +129,11 @@ impl Upload {
         self.witness = Some((witness, path));
     }
 
+    /// Its name was promised; nobody else gets it while this is under way.
+    pub(crate) fn promised(&mut self, promise: Promise) {
+        self.promise = Some(promise);
+    }
+
     /// Makes these checksums of what is written, as long as it comes in its order.
     pub(crate) fn digest(&mut self, algorithms: &[Algorithm]) {
         self.hashers = algorithms.iter().map(|algorithm| (*algorithm, Hasher::new(*algorithm))).collect();
@@ -154,34 +163,7 @@ impl Upload {
     /// Takes over what lies in another file, up to so many octets: a transfer that goes on, or one behind a file.
     pub fn begin_with(&mut self, other: &File, octets: u64) -> Result<(), Refusal> {
         self.make_room(octets)?;
-        Ok(self.copy(other, octets)?)
-    }
-
-    fn copy(&self, other: &File, octets: u64) -> io::Result<()> {
-        let (mut at, mut piece) = (0, vec![0; 256 * 1024]);
-        while at < octets {
-            // Without copying at all where the file system shares blocks.
-            let (mut from, mut to) = (at, at);
-            let wanted = usize::try_from(octets - at).unwrap_or(usize::MAX).min(1 << 30);
-            match rustix::fs::copy_file_range(other, Some(&mut from), &self.file, Some(&mut to), wanted) {
-                Ok(0) => break,
-                Ok(copied) => {
-                    at += copied as u64;
-                    continue;
-                }
-                Err(Errno::NOSYS | Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let wanted = piece.len().min(usize::try_from(octets - at).unwrap_or(usize::MAX));
-            match other.read_at(&mut piece[..wanted], at)? {
-                0 => break,
-                read => {
-                    self.file.write_all_at(&piece[..read], at)?;
-                    at += read as u64;
-                }
-            }
-        }
-        Ok(())
+        copy::octets(other, &self.file, 0, octets, &AtomicBool::new(false)).map(drop)
     }
 
     /// The file is whole: it is on disk as [`Sync`] has it, and then there under its name, which is returned.

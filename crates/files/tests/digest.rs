@@ -19,7 +19,8 @@ fn path(text: &str) -> VirtualPath {
 fn space(root: &Path, checksums: Vec<Algorithm>) -> Space {
     let mounts = vec![Mount { at: path("/"), tree: Tree::open(root).unwrap() }];
     let grants = vec![Grant { path: path("/"), rights: Rights::ALL }];
-    Space::new(mounts, grants, Sync::Never, 0o022).with_rules(Arc::new(Rules { checksums }))
+    Space::new(mounts, grants, Sync::Never, 0o022)
+        .with_rules(Arc::new(Rules { checksums, ..Rules::default() }))
 }
 
 fn put(space: &Space, at: &str, pieces: &[(&[u8], u64)], random: u64) {

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use packetboat_files::{
     Grant, How, Limits, MemoryShare, Mount, Refusal, Rights, Share, Space, Sync, Tree, Usage, VirtualPath,
@@ -68,7 +69,7 @@ fn every_verb_is_charged() {
     put(&space, "/d/1", How::Create, 1, 7).unwrap();
     put(&space, "/d/e/2", How::Create, 2, 8).unwrap();
     assert_eq!(used(), (45, 4));
-    space.remove_tree(&path("/d")).unwrap();
+    space.remove_tree(&path("/d"), &AtomicBool::new(false)).unwrap();
     space.remove(&path("/l")).unwrap();
     assert_eq!(used(), (35, 1));
     assert_eq!(space.remove(&path("/l")), Err(Refusal::NotFound));

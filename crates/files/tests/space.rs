@@ -102,7 +102,7 @@ fn directories_and_names() {
     space.make_directory(&path("/d")).unwrap();
     assert_eq!(space.rename(&path("/d"), &path("/a")), Err(Refusal::Exists));
     put(&space, "/a/f", How::Create, b"", 3).unwrap();
-    space.remove_tree(&path("/a")).unwrap();
+    space.remove_tree(&path("/a"), &AtomicBool::new(false)).unwrap();
     assert_eq!(names(&space, "/"), BTreeSet::from(["d", "g"].map(str::to_owned)));
     space.set_modified(&path("/g"), 951_868_799, 5).unwrap();
     space.set_mode(&path("/g"), 0o4755).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AccountDemand, Location, Quota, Rates};
-use crate::{Grant, Mount, Refusal, Rights, Space, Sync, Tree, VirtualPath};
+use crate::{Grant, Mount, Owner, Refusal, Rights, Space, Sync, Tree, VirtualPath};
 
 /// A tree that somebody finds, not opened yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,8 @@ impl Entrance {
             missing.push((incoming.to_string(), refusal));
         }
         grants.extend(self.grants.iter().cloned());
-        Ok(Opened { space: Space::new(mounts, grants, self.sync, self.umask), missing })
+        let space = Space::new(mounts, grants, self.sync, self.umask).owned_by(Owner::of_login(&self.name));
+        Ok(Opened { space, missing })
     }
 
     /// Whether rights differ within a tree. A link would lead from where less is allowed to where more is.

@@ -125,7 +125,9 @@ impl Server {
                 Some(from) => Request::Rename(from, to.clone()),
                 None => return self.say(&reply::rename_from_first()),
             },
-            Command::Size(path) => Request::Size(path.clone(), self.settings.representation),
+            Command::Size(path) => {
+                Request::Size(path.clone(), self.settings.representation, self.settings.options.clone())
+            }
             Command::Mdtm(path) => Request::ModificationTime(path.clone()),
             Command::Mfmt(time, path) | Command::Site(Site::Utime(time, path)) => {
                 Request::SetModificationTime(path.clone(), *time)
@@ -150,7 +152,7 @@ impl Server {
                 Request::SymbolicLink { target: target.clone(), link: link.clone() }
             }
             Command::Site(Site::Copy(from, to)) => Request::Copy(from.clone(), to.clone()),
-            Command::Site(Site::CopyFrom(from)) => Request::RenameFrom(from.clone()),
+            Command::Site(Site::CopyFrom(from)) => Request::CopyFrom(from.clone()),
             Command::Site(Site::CopyTo(to)) => match self.settings.copy_from.take() {
                 Some(from) => Request::Copy(from, to.clone()),
                 None => return self.say(&reply::bad_sequence()),

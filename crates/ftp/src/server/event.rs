@@ -72,7 +72,7 @@ pub enum Request {
     RenameFrom(PathName),
     Rename(PathName, PathName),
     /// In octets, as it would be transferred in stream mode (RFC 3659 section 4).
-    Size(PathName, Representation),
+    Size(PathName, Representation, Options),
     ModificationTime(PathName),
     SetModificationTime(PathName, FileTime),
     SetCreationTime(PathName, FileTime),
@@ -96,6 +96,8 @@ pub enum Request {
         target: PathName,
         link: PathName,
     },
+    /// Whether it can be copied.
+    CopyFrom(PathName),
     Copy(PathName, PathName),
     MakeDirectories(PathName),
     RemoveTree(PathName),

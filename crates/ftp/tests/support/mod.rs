@@ -73,7 +73,7 @@ impl Depot {
             Request::MakeDirectory(path) => Ok(Answer::Directory(name(&self.full(&path)))),
             Request::RemoveDirectory(_) => Err(Refusal::NotEmpty),
             Request::Delete(path) => self.size(&path).map(|_| Answer::Done),
-            Request::RenameFrom(path) => self.size(&path).map(|_| Answer::Done),
+            Request::RenameFrom(path) | Request::CopyFrom(path) => self.size(&path).map(|_| Answer::Done),
             Request::Rename(from, to) => {
                 let (from, to) = (self.full(&from), self.full(&to));
                 if self.files.contains_key(&to) {
@@ -83,7 +83,7 @@ impl Depot {
                 self.files.insert(to, size);
                 Ok(Answer::Done)
             }
-            Request::Size(path, _) => self.size(&path).map(Answer::Number),
+            Request::Size(path, ..) => self.size(&path).map(Answer::Number),
             Request::ModificationTime(path) => {
                 self.size(&path).map(|_| Answer::Time(FileTime { seconds: 951_868_799, nanoseconds: 0 }))
             }

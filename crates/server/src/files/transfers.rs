@@ -265,7 +265,7 @@ pub(crate) fn word(request: &Request) -> &'static str {
         R::RemoveDirectory(_) | R::RemoveTree(_) | R::Delete(_) => "deleting",
         R::RenameFrom(_) | R::Rename(..) => "renaming",
         R::Checksum { .. } => "having a checksum computed",
-        R::Combine(..) | R::Copy(..) => "copying",
+        R::Combine(..) | R::Copy(..) | R::CopyFrom(_) => "copying",
         R::SetModificationTime(..)
         | R::SetCreationTime(..)
         | R::SetFacts(..)

@@ -1,11 +1,9 @@
 //! Actions on files that need no data connection.
 
-use packetboat_files::{Algorithm, Checksum, Entry, Kind, Refusal as Files, Right, Space, VirtualPath};
+use packetboat_files::{Entry, Kind, Refusal as Files, Right, Space, VirtualPath};
 use packetboat_ftp::command::{FileTime, PathName};
 use packetboat_ftp::listing::{Allowed, Facts, Kind as ListKind, facts_line};
 use packetboat_ftp::server::{Answer, Refusal, Request};
-
-use super::errand::Work;
 
 /// Where somebody is, and in which files.
 #[derive(Debug)]
@@ -23,29 +21,6 @@ impl Here {
     /// The same, where no path means here.
     pub(super) fn at_or_here(&self, path: Option<&PathName>) -> Result<VirtualPath, Refusal> {
         path.map_or_else(|| Ok(self.directory.clone()), |path| self.at(path))
-    }
-
-    /// The work that a request is, if it takes as long as reading or writing files.
-    pub(super) fn work(&self, request: &Request) -> Result<Option<Work>, Refusal> {
-        let space = self.space.clone();
-        Ok(Some(match request {
-            Request::Checksum { algorithm, path, start, end } => {
-                let (at, algorithm, start, end) = (self.at(path)?, digest(*algorithm), *start, *end);
-                Box::new(move |stop| {
-                    let checksum = space.checksum(&at, algorithm, start, end, stop);
-                    let Checksum { digits: digest, start, end } = checksum.map_err(|why| refusal(&why))?;
-                    Ok(Answer::Checksum { digest, start, end })
-                })
-            }
-            Request::RemoveTree(path) => {
-                let at = self.at(path)?;
-                Box::new(move |_| {
-                    space.remove_tree(&at).map_err(|why| refusal(&why))?;
-                    Ok(Answer::Done)
-                })
-            }
-            _ => return Ok(None),
-        }))
     }
 
     /// Carries out a request that takes no time. `facts` are those that MLST is to tell.
@@ -68,28 +43,16 @@ impl Here {
             }
             Request::MakeDirectories(path) => {
                 let at = self.at(&path)?;
-                let mut above = VirtualPath::root();
-                for part in at.parts() {
-                    above = above.join(part).map_err(|_| Refusal::InvalidPath)?;
-                    match self.space.make_directory(&above) {
-                        Ok(()) | Err(Files::Exists) => {}
-                        // What is there already need not be ours to make.
-                        Err(_) if self.space.enter(&above).is_ok() => {}
-                        Err(why) => return Err(refusal(&why)),
-                    }
-                }
+                self.space.make_directories(&at).map_err(|why| refusal(&why))?;
                 Ok(Answer::Directory(name_of(&at)?))
             }
             Request::RemoveDirectory(path) => done(self.space.remove_directory(&self.at(&path)?)),
             Request::Delete(path) => done(self.space.remove(&self.at(&path)?)),
             Request::RenameFrom(path) => done(self.space.may_rename(&self.at(&path)?)),
             Request::Rename(from, to) => done(self.space.rename(&self.at(&from)?, &self.at(&to)?)),
-            Request::Size(path, representation) => {
+            Request::Size(path, ..) => {
                 let facts = self.space.facts(&self.at(&path)?).map_err(|why| refusal(&why))?;
                 match facts.kind {
-                    // RFC 3659 section 4: as it would be transferred. Counting line ends means reading all of it, which
-                    // is what others refuse to do, too.
-                    _ if !representation.is_plain() => Err(Refusal::NotForThat),
                     Kind::File => Ok(Answer::Number(facts.size)),
                     _ => Err(Refusal::NotAFile),
                 }
@@ -101,14 +64,22 @@ impl Here {
             Request::SetModificationTime(path, time) => {
                 done(self.space.set_modified(&self.at(&path)?, time.seconds, time.nanoseconds))
             }
+            Request::SetCreationTime(path, time) => {
+                done(self.space.set_created(&self.at(&path)?, time.seconds, time.nanoseconds))
+            }
+            Request::CopyFrom(path) => done(self.space.may_copy(&self.at(&path)?)),
+            Request::Quota => self.quota(),
             Request::SetFacts(path, facts) => self.set_facts(&self.at(&path)?, &facts),
             Request::Facts(path) => {
                 let at = self.at_or_here(path.as_ref())?;
-                let entry = self.space.facts(&at).map_err(|why| refusal(&why))?;
+                let entry = self.space.all_facts(&at).map_err(|why| refusal(&why))?;
                 let full = at.to_bytes();
                 let mut line = Vec::new();
                 facts_line(&told(&entry, &full, &self.space, &at), facts, &mut line);
-                Ok(Answer::Lines(vec![format!(" {}", String::from_utf8_lossy(&line).trim_end())]))
+                Ok(Answer::Lines(vec![format!(
+                    " {}",
+                    String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line))
+                )]))
             }
             Request::ChangeMode(path, mode) => done(self.space.set_mode(&self.at(&path)?, mode)),
             Request::SymbolicLink { target, link } => {
@@ -120,13 +91,11 @@ impl Here {
             }
             Request::Allocate(octets) => done(self.space.allocate(&self.directory, octets)),
             Request::Mount(_)
-            | Request::SetCreationTime(..)
             | Request::Status(_)
             | Request::Checksum { .. }
             | Request::RemoveTree(_)
             | Request::Combine(..)
             | Request::Copy(..)
-            | Request::Quota
             | Request::Who => Err(Refusal::NotForThat),
         }
     }
@@ -137,12 +106,32 @@ impl Here {
         Ok(Answer::Done)
     }
 
+    /// SITE QUOTA: what is used here, and what may be.
+    fn quota(&self) -> Result<Answer, Refusal> {
+        let usage = self.space.usage(&self.directory).map_err(|why| refusal(&why))?;
+        let line = |used: u64, limit: Option<u64>, what: &str| match limit {
+            Some(limit) => format!("{used} of {limit} {what} used, {} left.", limit.saturating_sub(used)),
+            None => format!("{used} {what} used, no limit."),
+        };
+        Ok(Answer::Lines(match usage {
+            Some(usage) => vec![
+                line(usage.octets, usage.limits.octets, "octets"),
+                line(usage.files, usage.limits.files, "files"),
+            ],
+            None => vec!["No limit here.".to_owned()],
+        }))
+    }
+
     fn set_facts(&self, at: &VirtualPath, facts: &[(String, String)]) -> Result<Answer, Refusal> {
         for (name, value) in facts {
             let set = match &name[..] {
                 "modify" => {
                     let time = FileTime::parse(value).ok_or(Refusal::NotForThat)?;
                     self.space.set_modified(at, time.seconds, time.nanoseconds)
+                }
+                "create" => {
+                    let time = FileTime::parse(value).ok_or(Refusal::NotForThat)?;
+                    self.space.set_created(at, time.seconds, time.nanoseconds)
                 }
                 "unix.mode" => {
                     let mode = u32::from_str_radix(value, 8).map_err(|_| Refusal::NotForThat)?;
@@ -156,16 +145,6 @@ impl Here {
     }
 }
 
-fn digest(algorithm: packetboat_ftp::command::Algorithm) -> Algorithm {
-    match algorithm {
-        packetboat_ftp::command::Algorithm::Crc32 => Algorithm::Crc32,
-        packetboat_ftp::command::Algorithm::Md5 => Algorithm::Md5,
-        packetboat_ftp::command::Algorithm::Sha1 => Algorithm::Sha1,
-        packetboat_ftp::command::Algorithm::Sha256 => Algorithm::Sha256,
-        packetboat_ftp::command::Algorithm::Sha512 => Algorithm::Sha512,
-    }
-}
-
 fn name_of(path: &VirtualPath) -> Result<PathName, Refusal> {
     PathName::new(path.to_bytes()).ok_or(Refusal::InvalidPath)
 }
@@ -175,7 +154,7 @@ pub(super) fn time((seconds, nanoseconds): (i64, u32)) -> FileTime {
 }
 
 /// What a listing tells of an entry.
-pub(super) fn told<'a>(entry: &'a Entry, name: &'a [u8], space: &Space, at: &VirtualPath) -> Facts<'a> {
+pub(super) fn told<'a>(entry: &'a Entry, name: &'a [u8], space: &'a Space, at: &VirtualPath) -> Facts<'a> {
     let rights = space.rights(at);
     Facts {
         name,
@@ -190,8 +169,8 @@ pub(super) fn told<'a>(entry: &'a Entry, name: &'a [u8], space: &Space, at: &Vir
         created: entry.created.map(time),
         mode: entry.mode,
         links: entry.links,
-        owner: "owner",
-        group: "group",
+        owner: &space.owner().name,
+        group: &space.owner().group,
         unique: entry.unique,
         allowed: Allowed {
             read: rights.has(Right::Read),
@@ -220,7 +199,8 @@ pub(super) fn refusal(why: &Files) -> Refusal {
         Files::QuotaExceeded => Refusal::QuotaExceeded,
         Files::InvalidRange => Refusal::InvalidRange,
         Files::Stopped => Refusal::Stopped,
-        Files::OtherTree => Refusal::Because(why.to_string()),
+        Files::NotSupported => Refusal::NotForThat,
+        Files::OtherTree | Files::TooMany => Refusal::Because(why.to_string()),
         Files::Failed(error) => {
             tracing::error!(error, "a file could not be worked on");
             Refusal::LocalError

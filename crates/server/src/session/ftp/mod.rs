@@ -12,6 +12,7 @@ mod running;
 mod seats;
 mod stream;
 mod transfer;
+mod work;
 
 use std::future::pending;
 use std::sync::Arc;

@@ -211,8 +211,9 @@ pub(super) fn place_on_disk(file: &File, octets: u64, transfer: &Transfer) -> Re
     let (mut sent, mut piece, mut out) = (0, vec![0; PIECE], Vec::new());
     while sent < octets {
         let at = outbound.position();
-        // Octet by octet where it comes close, so that the place is the exact one.
-        let wanted = if octets - sent > 2 * PIECE as u64 { PIECE } else { 1 };
+        // No octet on disk becomes more than a few on the wire: the pieces become smaller as it comes close, down to
+        // single ones, so that the place is the exact one.
+        let wanted = usize::try_from((octets - sent) / 8).unwrap_or(usize::MAX).clamp(1, PIECE);
         let read = read_at_most(file, piece.get_mut(..wanted).unwrap_or_default(), at).map_err(of_file)?;
         if read == 0 {
             break;

@@ -17,7 +17,7 @@ use super::stream::Data;
 #[derive(Debug)]
 pub(super) enum Job {
     Send { file: std::fs::File, octets: u64 },
-    Receive { upload: Upload, begin: u64 },
+    Receive { upload: Box<Upload>, begin: u64 },
     List { listing: Box<Listing> },
 }
 
@@ -69,35 +69,24 @@ impl Job {
                     }
                 };
                 let upload = upload.map_err(|why| refusal(&why))?;
-                Ok((Job::Receive { upload, begin }, format!("Receiving {}.", path.to_text())))
+                Ok((Job::Receive { upload: upload.into(), begin }, format!("Receiving {}.", path.to_text())))
             }
             What::StoreUnique(path) => {
                 let wanted = path.clone().or_else(|| PathName::new("file"));
                 let at = here.at(&wanted.ok_or(Refusal::InvalidPath)?)?;
-                let free = (0..).map(|n| match n {
-                    0 => Ok(at.clone()),
-                    n => suffixed(&at, n),
-                });
-                for at in free.take(10_000) {
-                    let at = at?;
-                    match space.facts(&at) {
-                        Err(Files::NotFound) => {}
-                        Ok(_) => continue,
-                        // Who may not look takes the first name that the file system takes.
-                        Err(_) => {}
-                    }
-                    let upload =
-                        space.store(&at, How::Create, transfer.umask, random).map_err(|why| refusal(&why))?;
-                    let name = String::from_utf8_lossy(&at.to_bytes()).into_owned();
-                    return Ok((Job::Receive { upload, begin: 0 }, format!("FILE: {name}")));
-                }
-                Err(Refusal::Exists)
+                let (upload, at) =
+                    space.store_unique(&at, transfer.umask, random).map_err(|why| refusal(&why))?;
+                let name = String::from_utf8_lossy(&at.to_bytes()).into_owned();
+                Ok((Job::Receive { upload: upload.into(), begin: 0 }, format!("FILE: {name}")))
             }
             What::Append(path) => {
                 let at = here.at(path)?;
                 let (upload, begin) =
                     space.append(&at, transfer.umask, random).map_err(|why| refusal(&why))?;
-                Ok((Job::Receive { upload, begin }, format!("Appending to {}.", path.to_text())))
+                Ok((
+                    Job::Receive { upload: upload.into(), begin },
+                    format!("Appending to {}.", path.to_text()),
+                ))
             }
             What::List(path) => {
                 let (flags, path) = Flags::parse(path.as_ref());
@@ -195,11 +184,5 @@ fn goes_on(
         return Err(Refusal::InvalidRestart);
     }
     upload.begin_with(&old, begin).map_err(|why| refusal(&why))?;
-    Ok((Job::Receive { upload, begin }, format!("Receiving {at} from octet {begin} on.")))
-}
-
-fn suffixed(at: &VirtualPath, number: u32) -> Result<VirtualPath, Refusal> {
-    let (above, name) = at.split().ok_or(Refusal::InvalidPath)?;
-    let name = [name, format!(".{number}").as_bytes()].concat();
-    above.join(&name).map_err(|_| Refusal::InvalidPath)
+    Ok((Job::Receive { upload: upload.into(), begin }, format!("Receiving {at} from octet {begin} on.")))
 }

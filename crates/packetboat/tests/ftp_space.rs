@@ -1,0 +1,117 @@
+//! What can be done with files on the server without fetching them, by Python's ftplib against the real program.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::{Demo, foreign};
+
+const BEGIN: &str = r#"
+import ftplib, hashlib, io, os, re, sys, zlib
+def login():
+    f = ftplib.FTP()
+    f.connect('localhost', int(sys.argv[1]))
+    f.login('alice@demo.test', 'demo')
+    return f
+def refused(command, code):
+    try:
+        f.voidcmd(command)
+        assert False, command
+    except ftplib.Error as error:
+        assert str(error).startswith(str(code)), (command, error)
+def put(name, data):
+    f.storbinary('STOR ' + name, io.BytesIO(data))
+def get(name):
+    out = io.BytesIO()
+    f.retrbinary('RETR ' + name, out.write)
+    return out.getvalue()
+def lines(command):
+    out = []
+    f.retrlines(command, out.append)
+    return out
+f = login()
+"#;
+
+fn run(script: &str) {
+    let demo = Demo::start();
+    let port = demo.port("ftp").to_string();
+    foreign("python3").arg("-c").arg([BEGIN, script].concat()).arg(&port).run();
+}
+
+#[test]
+fn checksums() {
+    run(r#"
+data = os.urandom(3_000_000)
+put('f', data)
+assert f.sendcmd('HASH f') == '213 SHA-256 0-3000000 %s f' % hashlib.sha256(data).hexdigest()
+for name, word in [('SHA-512', 'sha512'), ('SHA-1', 'sha1'), ('MD5', 'md5')]:
+    assert f.sendcmd('OPTS HASH ' + name) == '200 ' + name
+    assert f.sendcmd('HASH f').split()[3] == hashlib.new(word, data).hexdigest()
+    assert '%s*' % name in f.sendcmd('FEAT')
+f.sendcmd('RANG 100 199')
+assert f.sendcmd('HASH f') == '213 MD5 100-200 %s f' % hashlib.md5(data[100:200]).hexdigest()
+assert f.sendcmd('XCRC f') == '250 %08x' % zlib.crc32(data)
+assert f.sendcmd('XCRC "f" 5 77') == '250 %08x' % zlib.crc32(data[5:77])
+for command, word in [('XMD5', 'md5'), ('MD5', 'md5'), ('XSHA', 'sha1'), ('XSHA1', 'sha1'), ('XSHA256', 'sha256'), ('XSHA512', 'sha512')]:
+    assert f.sendcmd(command + ' f') == '250 ' + hashlib.new(word, data).hexdigest()
+refused('XCRC "f" 5 3000001', 501)
+refused('XCRC none', 550)
+refused('HASH /', 550)
+# Changed, and so is the checksum.
+put('f', b'123456789')
+assert f.sendcmd('XCRC f') == '250 cbf43926'
+# Given up in the middle, the session goes on.
+f.voidcmd('TYPE I')
+f.sock.sendall(b'SITE COPY f g\r\nABOR\r\nNOOP\r\n')
+said = [f.getline()[:3] for _ in range(3)]
+assert said in (['200', '225', '200'], ['200', '226', '200'], ['451', '226', '200']), said
+"#);
+}
+
+#[test]
+fn files_are_copied_joined_and_described() {
+    run(r#"
+put('a', b'one\n'); put('b', b'two\n')
+f.voidcmd('SITE COPY a c')
+assert get('c') == b'one\n' == get('a')
+assert f.sendcmd('SITE CPFR a').startswith('350')
+f.voidcmd('SITE CPTO d')
+assert get('d') == b'one\n'
+refused('SITE CPFR none', 550)
+refused('SITE CPTO e', 503)
+f.voidcmd('COMB all a b')
+assert get('all') == b'one\ntwo\n'
+refused('RETR a', 550)
+refused('COMB all none', 550) if False else refused('COMB all none', 553)
+# Sizes as they would be sent.
+f.voidcmd('TYPE I'); assert f.size('all') == 8
+f.voidcmd('TYPE A'); assert f.size('all') == 10
+f.voidcmd('TYPE E'); assert f.size('all') == 8
+f.voidcmd('STRU R'); assert f.size('all') == 3 + 2 + 3 + 2 + 2
+f.voidcmd('STRU F'); f.voidcmd('TYPE I')
+# STAT over the control connection, with the account's names.
+said = f.sendcmd('STAT /').splitlines()
+assert said[0].startswith('212-') and said[-1].startswith('212 '), said
+assert any(re.search(r'alice +demo.test +8 .* all$', line) for line in said), said
+said = f.sendcmd('STAT all').splitlines()
+assert said[0].startswith('213-') and len(said) == 3, said
+refused('STAT none', 550)
+assert 'alice' in lines('LIST')[0]
+# When it was made.
+assert f.sendcmd('MFCT 20000229123456 all') == '213 Create=20000229123456; all'
+assert f.sendcmd('MFF Create=20010101000000;Modify=20020202020202; c').startswith('213')
+assert 'Create=20000229123456;' in f.sendcmd('MLST all')
+facts = dict(f.mlsd())
+assert facts['all']['create'] == '20000229123456' and facts['c']['create'] == '20010101000000'
+assert facts['c']['modify'] == '20020202020202'
+assert 'used' in f.sendcmd('SITE QUOTA') or 'No limit' in f.sendcmd('SITE QUOTA')
+# Names of their own.
+for want in ['u', 'u.1', 'u.2']:
+    said = []
+    with f.transfercmd('STOU u') as line: line.sendall(b'x')
+    assert want in f.voidresp()
+assert sorted(f.nlst()) == ['all', 'c', 'd', 'u', 'u.1', 'u.2'], f.nlst()
+f.voidcmd('SITE MKDIR x/y/z'); f.voidcmd('SITE RMDIR x')
+refused('CWD x', 550)
+"#);
+}
