@@ -14,6 +14,7 @@ use packetboat_store::{OpenError, Store};
 
 use crate::accounts;
 use crate::admin::{self, AdminSocket};
+use crate::files::{LogOptions, TransferLog};
 use crate::local::pickup::Pickup;
 use crate::log;
 use crate::peers::Peers;
@@ -144,6 +145,13 @@ impl App {
             let service = ImapService::new(imap_config(settings), counter.clone(), Arc::clone(metrics));
             server.add(name, Arc::new(service));
         }
+        context.transfers.set_log(TransferLog::start(LogOptions::of(settings))?);
+        let transfers = Arc::clone(&context.transfers);
+        server.on_reload(move |settings| {
+            if let Some(log) = transfers.log() {
+                log.reopen(LogOptions::of(settings));
+            }
+        });
         let depot = Arc::new(depot(&context));
         let renewed = Arc::clone(&depot);
         server.on_reload(move |settings| renewed.doors.set_policy(settings.files_policy()));

@@ -152,6 +152,13 @@ impl Boat {
         self.at(service).port()
     }
 
+    /// Sends it a signal, such as HUP.
+    pub fn signal(&self, name: &str) {
+        if let Some(child) = &self.child {
+            signal(child, name);
+        }
+    }
+
     /// Ends it as an administrator would.
     pub fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use packetboat_ftp::server::{Request, TransferFailure, Transferred};
+use packetboat_files::Witness;
+use packetboat_ftp::server::{Refusal, Request, TransferFailure, Transferred};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::log::{Record, TransferLog, TransferRecord};
+use super::watch::Watch;
 use crate::admin::{FileSession, FileTransfer};
 use crate::listen::Peer;
 
@@ -17,6 +20,7 @@ use crate::listen::Peer;
 #[derive(Debug, Default)]
 pub struct Transfers {
     sessions: Mutex<BTreeMap<u64, Arc<Live>>>,
+    log: OnceLock<TransferLog>,
 }
 
 /// A session's place on the register; it is taken off when this is dropped.
@@ -27,7 +31,7 @@ pub struct Session {
 }
 
 #[derive(Debug)]
-struct Live {
+pub(super) struct Live {
     peer: Peer,
     state: Mutex<State>,
 }
@@ -35,6 +39,8 @@ struct Live {
 #[derive(Debug)]
 struct State {
     login: Option<Box<str>>,
+    /// What an anonymous user gave for a password.
+    anonymous: Option<Box<str>>,
     cost_centre: Option<Box<str>>,
     tls: bool,
     doing: &'static str,
@@ -65,8 +71,6 @@ pub struct Begun {
     pub representation: String,
     /// It is text that is converted, as xferlog has it.
     pub text: bool,
-    /// It is packed on its way.
-    pub packed: bool,
     /// The data connection is protected.
     pub tls: bool,
     /// Octets that have gone over the data connection.
@@ -98,15 +102,46 @@ impl fmt::Display for Direction {
 /// A transfer's place on the register.
 #[derive(Debug)]
 pub struct Moving {
+    register: Arc<Transfers>,
     live: Arc<Live>,
     under: Arc<Under>,
 }
 
 impl Transfers {
+    /// From now on transfers are told to this log.
+    pub fn set_log(&self, log: TransferLog) {
+        // There is one, set when the server is put together.
+        let _ = self.log.set(log);
+    }
+
+    /// The log of transfers, if there is one.
+    pub fn log(&self) -> Option<&TransferLog> {
+        self.log.get()
+    }
+
+    /// Something was done, or not, that is no transfer.
+    pub(super) fn done(
+        &self,
+        live: &Live,
+        event: &'static str,
+        path: Option<String>,
+        to: Option<String>,
+        outcome: Result<(), String>,
+    ) {
+        if let Some(log) = self.log().filter(|log| log.wants(event)) {
+            let (outcome, reason) = match outcome {
+                Ok(()) => ("complete", None),
+                Err(reason) => ("incomplete", Some(reason)),
+            };
+            log.tell(Record { path, to, outcome, reason, ..live.record(event) });
+        }
+    }
+
     /// Puts a session on the register.
     pub fn session(self: &Arc<Transfers>, peer: &Peer) -> Session {
         let state = State {
             login: None,
+            anonymous: None,
             cost_centre: None,
             tls: false,
             doing: "connected",
@@ -141,6 +176,28 @@ impl Live {
             doing: state.doing.to_owned(),
             idle_seconds: if state.moving.is_some() { 0 } else { state.active.elapsed().as_secs() },
             transfer: state.moving.as_ref().map(|under| under.told()),
+        }
+    }
+}
+
+impl Live {
+    /// What each record says of the session.
+    fn record(&self, event: &'static str) -> Record {
+        let state = self.state.lock();
+        Record {
+            time: jiff::Timestamp::now(),
+            event,
+            connection: self.peer.id,
+            account: state.login.as_deref().unwrap_or_default().to_owned(),
+            anonymous: state.anonymous.as_deref().map(str::to_owned),
+            cost_centre: state.cost_centre.as_deref().map(str::to_owned),
+            address: self.peer.ip().map_or_else(|| "local".to_owned(), |ip| ip.to_canonical().to_string()),
+            tls: state.tls,
+            path: None,
+            to: None,
+            transfer: None,
+            outcome: "complete",
+            reason: None,
         }
     }
 }
@@ -184,7 +241,24 @@ impl Session {
 
     /// Somebody has logged in.
     pub fn logged_in(&self, login: &str) {
-        self.live.state.lock().login = Some(login.into());
+        let mut state = self.live.state.lock();
+        let known = state.login.as_deref() == Some(login);
+        state.login = Some(login.into());
+        drop(state);
+        // Told again when a cost centre is named.
+        if !known {
+            self.register.done(&self.live, "login", None, None, Ok(()));
+        }
+    }
+
+    /// What somebody who need not say who they are gave for a password. Told before the log-in.
+    pub fn anonymous(&self, word: &str) {
+        self.live.state.lock().anonymous = Some(word.into());
+    }
+
+    /// Sees what this session changes.
+    pub fn witness(&self) -> Arc<dyn Witness> {
+        Arc::new(Watch { register: Arc::clone(&self.register), live: Arc::clone(&self.live) })
     }
 
     /// What the transfers are charged to (ACCT).
@@ -195,14 +269,14 @@ impl Session {
     /// Nobody is logged in any more.
     pub fn logged_out(&self) {
         let mut state = self.live.state.lock();
-        (state.login, state.cost_centre) = (None, None);
+        (state.login, state.anonymous, state.cost_centre) = (None, None, None);
     }
 
     /// A transfer begins.
     pub fn transfer(&self, begun: Begun) -> Moving {
         let under = Arc::new(Under { begun, at: Instant::now(), since: jiff::Timestamp::now() });
         self.live.state.lock().moving = Some(Arc::clone(&under));
-        Moving { live: Arc::clone(&self.live), under }
+        Moving { register: Arc::clone(&self.register), live: Arc::clone(&self.live), under }
     }
 
     /// Lines about the transfer that runs, for STAT.
@@ -233,17 +307,65 @@ impl Drop for Session {
 impl Moving {
     /// The transfer has ended.
     pub fn ended(self, outcome: &Result<Transferred, TransferFailure>) {
-        let (connection, begun) = (self.live.peer.id, &self.under.begun);
-        let login = self.live.state.lock().login.clone();
-        let (verb, path) = (begun.verb, &begun.path);
-        let octets = begun.progress.load(Ordering::Relaxed);
-        let millis = u64::try_from(self.under.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let begun = &self.under.begun;
+        let octets = match outcome {
+            Ok(done) => done.octets,
+            Err(_) => begun.progress.load(Ordering::Relaxed),
+        };
+        let (verb, path, seconds) = (begun.verb, &begun.path, self.under.at.elapsed().as_secs_f64());
+        let connection = self.live.peer.id;
         match outcome {
-            Ok(_) => tracing::info!(connection, login, verb, path, octets, millis, "transferred"),
+            Ok(_) => tracing::info!(connection, verb, path, octets, seconds, "transferred"),
             Err(failure) => {
-                tracing::info!(connection, login, verb, path, octets, millis, ?failure, "not transferred");
+                tracing::info!(connection, verb, path, octets, seconds, ?failure, "not transferred")
             }
         }
+        let wanted = begun.direction != Direction::Listing;
+        let Some(log) = self.register.log().filter(|log| wanted && log.wants("transfer")) else { return };
+        log.tell(Record {
+            path: Some(path.clone()),
+            transfer: Some(TransferRecord {
+                direction: begun.direction,
+                verb,
+                octets,
+                // To the millisecond.
+                seconds: (seconds * 1000.0).round() / 1000.0,
+                data_tls: begun.tls,
+                representation: begun.representation.clone(),
+                text: begun.text,
+            }),
+            outcome: if outcome.is_ok() { "complete" } else { "incomplete" },
+            reason: outcome.as_ref().err().map(reason),
+            ..self.live.record("transfer")
+        });
+    }
+}
+
+/// Why a transfer did not end well, in words that stay the same.
+fn reason(failure: &TransferFailure) -> String {
+    match failure {
+        TransferFailure::CannotConnect => "no data connection".to_owned(),
+        TransferFailure::TlsFailed => "TLS failed on the data connection".to_owned(),
+        TransferFailure::NotResumed => "the data connection did not resume the TLS session".to_owned(),
+        TransferFailure::ConnectionLost => "the data connection was lost".to_owned(),
+        TransferFailure::TooSlow => "nothing moved for too long".to_owned(),
+        TransferFailure::Aborted => "aborted".to_owned(),
+        TransferFailure::Data(error) => format!("data: {error}"),
+        TransferFailure::File(refusal) => refused(refusal),
+    }
+}
+
+/// The same for something refused.
+fn refused(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Because(words) => words.clone(),
+        Refusal::NotFound => "not there".to_owned(),
+        Refusal::Exists => "there already".to_owned(),
+        Refusal::NoPermission => "not permitted".to_owned(),
+        Refusal::NoSpace => "the disk is full".to_owned(),
+        Refusal::QuotaExceeded => "over quota".to_owned(),
+        // Named as what they are.
+        other => format!("{other:?}"),
     }
 }
 

@@ -17,6 +17,7 @@ use super::peer;
 use super::problem::{Problem, Report};
 use super::section::{Known, Section, read_section};
 use super::value::ListenAddress;
+use super::watch::TransferLog;
 
 /// The names of sections that may stand several times.
 const CERTIFICATE: &str = "certificate";
@@ -56,6 +57,7 @@ pub(super) fn known() -> Known {
         .with::<Store>()
         .with::<Trace>()
         .with::<Log>()
+        .with::<TransferLog>()
 }
 
 pub(super) fn parse(text: &str, file: &Path) -> Result<Settings, Vec<Problem>> {
@@ -124,6 +126,7 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "store" => settings.store = read_section(table, &known, report),
                 "trace" => settings.trace = read_section(table, &known, report),
                 "log" => settings.log = read_section(table, &known, report),
+                "transfer_log" => settings.transfer_log = read_section(table, &known, report),
                 _ => report.add(key.span(), name, known.section_advice(name)),
             }
         }

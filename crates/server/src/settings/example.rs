@@ -104,6 +104,8 @@ pub(super) fn sample(key: &str) -> &'static str {
         "host" => "\"smtp.provider.example\"",
         "password_file" => "\"/etc/packetboat/provider.password\"",
         "ca" => "\"/etc/packetboat/provider.pem\"",
+        "xferlog" => "\"xferlog\"",
+        "json" => "\"transfers.jsonl\"",
         "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",
         "key" => "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"",
         "announce" => "\"203.0.113.7\"",

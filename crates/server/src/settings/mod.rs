@@ -15,6 +15,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 mod value;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use value::{
     Audience, ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, NotASize, Separator, Size,
     Strictness, TlsVersion,
 };
+pub use watch::TransferLog;
 
 /// All settings, checked, with paths that hold wherever the process stands.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +92,8 @@ pub struct Settings {
     pub trace: Trace,
     /// `[log]`
     pub log: Log,
+    /// `[transfer_log]`
+    pub transfer_log: TransferLog,
 }
 
 impl Settings {

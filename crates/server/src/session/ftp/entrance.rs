@@ -141,7 +141,8 @@ impl Ftp {
             let (connection, login) = (self.peer.id, &guest.entrance.name);
             tracing::warn!(connection, login, folder, %why, "a folder could not be opened");
         }
-        Ok(Here { space: opened.space, directory: VirtualPath::root() })
+        let space = opened.space.with_witness(self.listed.witness());
+        Ok(Here { space, directory: VirtualPath::root() })
     }
 
     /// ACCT: who pays, for the log.
@@ -179,7 +180,7 @@ impl Ftp {
                         guest.mounted.retain(|mounted| *mounted != name);
                         Err(Refusal::NotFound)
                     }
-                    Ok(opened) => Ok(opened.space),
+                    Ok(opened) => Ok(opened.space.with_witness(self.listed.witness())),
                     Err(why) => Err(refusal(&why)),
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use packetboat_ftp::command::PathName;
-use packetboat_ftp::data::{Mode, Restart, Type};
+use packetboat_ftp::data::{Restart, Type};
 use packetboat_ftp::server::{Connection, Refusal, Server, Transfer, TransferFailure, Transferred, What};
 use tokio::sync::{mpsc, oneshot};
 
@@ -112,7 +112,6 @@ fn begun(here: &Here, transfer: &Transfer, job: &Job, about: &str, progress: &Pr
         size,
         representation: format!("{} {} {mode}", representation.ty, representation.structure),
         text: matches!(representation.ty, Type::Ascii(_) | Type::Ebcdic(_)),
-        packed: transfer.deflate || representation.mode == Mode::Compressed,
         tls: transfer.protected,
         progress: Arc::clone(progress),
     }
