@@ -36,6 +36,7 @@ impl Ftp {
             tracing::warn!(connection, %peer, user, given, "an anonymous user's password is no address");
             return session.refuse(Refusal::LoginFailed);
         }
+        self.listed.anonymous(&given);
         self.come_in(session, Visitor::Anonymous, None);
         if self.guest.is_some() {
             let labels = OutcomeLabels { service: peer.service, outcome: "anonymous" };
