@@ -17,6 +17,7 @@ pub mod thread;
 
 pub use draft::{Builder, Draft};
 pub use names::FieldSet;
+pub(crate) use names::id as known_field;
 
 use std::borrow::Cow;
 

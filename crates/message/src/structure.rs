@@ -24,7 +24,8 @@ use crate::pack::Reader;
 pub const PARTS_MAX: usize = 10_000;
 /// How deep parts are looked into. What is deeper is a leaf.
 pub const DEPTH_MAX: usize = 100;
-/// Octets of a header that are looked at for values.
+/// Octets of a header that are looked at for values. Of a longer one, those of the fields that have a place in an envelope, a
+/// structure or a card.
 pub const HEADER_MAX: usize = 64 << 10;
 /// Octets of values of all parts together. What comes later has no values, and none of its parts are known.
 pub const FACTS_MAX: usize = 1 << 20;

@@ -6,7 +6,7 @@
 
 mod support;
 
-use support::{Demo, Imap, Said, deliver, foreign, letter};
+use support::{Boat, Demo, Imap, Said, deliver, foreign, letter};
 
 const BOB: &str = "bob@demo.test";
 
@@ -380,6 +380,53 @@ assert wire < len(plain) / 20, (wire, len(plain))
 #[test]
 fn python_imapclient() {
     python("imapclient-python", &Demo::start(), IMAPCLIENT);
+}
+
+/// A client that is known by its name does without what it stumbles over, and finds its way; another one has it.
+const SPARED: &str = r#"
+import sys
+from imapclient import IMAPClient
+from imapclient.exceptions import CapabilityError, IMAPClientError
+
+def connect(name):
+    m = IMAPClient("127.0.0.1", int(sys.argv[1]), ssl=False)
+    m.login("bob@boat.test", "demo")
+    if name:
+        m.id_({"name": name, "version": "1"})
+        m._cached_capabilities = None
+    return m
+
+other = connect("Other")
+spared = connect("The BadMail Program")
+for name in ("MOVE", "CONDSTORE", "IDLE"):
+    assert other.has_capability(name), name
+    assert spared.has_capability(name) == (name == "IDLE"), (name, spared.capabilities())
+for n in range(3):
+    other.append("INBOX", b"Subject: %d\r\n\r\n" % n)
+assert "HIGHESTMODSEQ" in str(other.select_folder("INBOX"))
+assert "HIGHESTMODSEQ" not in str(spared.select_folder("INBOX"))
+other.move([1], "Archive")
+try:
+    spared.move([2], "Archive")
+    raise SystemExit("it moved")
+except CapabilityError:
+    pass
+try:
+    spared._imap._simple_command("NOOP")
+    spared._imap._simple_command("FETCH", "1", "(MODSEQ)")
+    raise SystemExit("a modseq was told")
+except spared._imap.error as e:
+    assert "BAD" in str(e), e
+# As it was done before there was MOVE.
+spared.copy([2], "Archive"); spared.delete_messages([2]); spared.expunge()
+assert spared.search() == [3] and other.noop() and other.search() == [3]
+assert other.folder_status("Archive", ["MESSAGES"])[b"MESSAGES"] == 2
+"#;
+
+#[test]
+fn a_client_that_names_itself_is_spared_extensions() {
+    let boat = Boat::start("[imap]\ndisabled_for = [\"badmail: MOVE CONDSTORE QRESYNC\"]");
+    foreign("imapclient-python").arg("-c").arg(SPARED).arg(boat.port("imap").to_string()).run();
 }
 
 /// The same mailbox is there for every door: what SMTP brought, IMAP marks and POP3 takes away.

@@ -158,3 +158,69 @@ fn alpine_reads_marks_and_expunges() {
         assert!(mailbox(&demo, "INBOX")[0].1.contains("Seen"));
     }
 }
+
+/// What a program with a memory asks when it comes back, and what it is told: only what has changed (RFC 7162 section
+/// 3.2.6). `debug` makes it write down what is said, into a file of its choice.
+fn comes_back_with_qresync(program: &str, debug: &str, written: &str) {
+    let demo = with_letters();
+    let home = beside(&demo, program);
+    let rc = home.join("rc");
+    let url = format!("imap://127.0.0.1:{}/", demo.port("imap"));
+    let text = format!(
+        "set imap_user=\"{BOB}\" imap_pass=\"demo\" ssl_starttls=no ssl_force_tls=no tmpdir=\"{home}\" folder=\"{url}\"\n\
+         set imap_authenticators=\"login\" imap_qresync=yes imap_condstore=yes header_cache=\"{home}/cache\"\n\
+         set quit=yes wait_key=no move=no mark_old=no sort=mailbox-order timeout=1 imap_keepalive=1\n",
+        home = home.display(),
+    );
+    fs::create_dir_all(home.join("cache")).unwrap();
+    fs::write(&rc, text).unwrap();
+    fs::set_permissions(&rc, fs::Permissions::from_mode(0o600)).unwrap();
+    let start = || terminal(&home, &format!("{program} -n -F {} {debug} -f {url}INBOX", rc.display()));
+    let said = || fs::read_to_string(home.join(written)).unwrap();
+
+    let mut screen = start();
+    screen.see("Msgs:6");
+    screen.press("q");
+    screen.end();
+    assert!(said().contains("ENABLE QRESYNC") && !said().contains("VANISHED"), "{}", said());
+
+    // What happens while nobody looks: two go, one is marked, one comes.
+    let mut imap = Imap::login(demo.at("imap"), BOB);
+    imap.select("INBOX");
+    imap.ok("STORE 2,4 +FLAGS.SILENT (\\Deleted)");
+    imap.ok("EXPUNGE");
+    imap.ok("STORE 1 +FLAGS.SILENT (\\Flagged)");
+    imap.append("INBOX", &letter("gunwale").bytes);
+
+    let mut screen = start();
+    screen.see("Msgs:5");
+    // And while it does: the next look tells it.
+    imap.ok("UID STORE 3 +FLAGS.SILENT (\\Deleted)");
+    imap.ok("EXPUNGE");
+    screen.press("j");
+    screen.see("externally modified");
+    screen.press("1\n ");
+    screen.see("this is about ahoy");
+    screen.press("qq");
+    screen.end();
+    let said = said();
+    let asked = said.find("(CHANGEDSINCE ").unwrap_or_else(|| panic!("it did not ask\n{said}"));
+    let (told, after) = said[asked..].split_at(said[asked..].find("OK Fetched").unwrap());
+    assert!(told.contains("* VANISHED (EARLIER) 2,4"), "{told}");
+    assert_eq!(told.matches(" FETCH (").count(), 1, "more than what changed\n{told}");
+    assert!(after.contains("* VANISHED 3"), "{after}");
+    assert!(!after.contains(" EXPUNGE"), "{after}");
+    // Of the rest only what is new; NeoMutt of 2022 does not move its numbers up, and reads the flags once more.
+    let new = after.contains("FETCH 5 (UID FLAGS ") && !after.contains("FETCH 1:6 (UID FLAGS");
+    assert!(new || program == "neomutt", "{after}");
+}
+
+#[test]
+fn mutt_comes_back_with_qresync() {
+    comes_back_with_qresync("mutt", "-d 3", ".muttdebug0");
+}
+
+#[test]
+fn neomutt_comes_back_with_qresync() {
+    comes_back_with_qresync("neomutt", "-d 5", ".neomuttdebug0");
+}

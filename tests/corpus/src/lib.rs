@@ -14,6 +14,7 @@ mod plain;
 mod programs;
 mod samples;
 mod structure;
+mod torture;
 
 use std::borrow::Cow;
 
@@ -100,6 +101,7 @@ pub fn messages() -> Vec<Message> {
     broken::fill(&mut shelf);
     attachments::fill(&mut shelf);
     programs::fill(&mut shelf);
+    torture::fill(&mut shelf);
     octets::fill(&mut shelf);
     shelf.messages
 }

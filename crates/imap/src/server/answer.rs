@@ -2,7 +2,7 @@
 
 use packetboat_wire::TlsFacts;
 
-use super::{Config, FetchWriter, Kind, Server, State, Work};
+use super::{Config, Extension, FetchWriter, Kind, Server, State, Work};
 use crate::command::ClientId;
 use crate::response::{Code, Completion, Esearch, Response, Status};
 
@@ -107,6 +107,11 @@ impl Server {
     /// Whether the client is in the middle of sending a message.
     pub fn is_appending(&self) -> bool {
         matches!(self.work, Work::Appending(_))
+    }
+
+    /// Whether an extension is not switched off.
+    pub fn offers(&self, extension: Extension) -> bool {
+        !self.off.contains(extension)
     }
 
     /// Whether the client wants modification sequences told (RFC 7162 section 3.1).

@@ -41,7 +41,10 @@ impl Server {
             Command::Request(request) => needed(request),
             _ => None,
         };
-        if needed.is_some_and(|extension| self.off.contains(extension)) {
+        let with_modseq = matches!(&command, Command::Request(request) if asks_modseq(request));
+        if needed.is_some_and(|extension| self.off.contains(extension))
+            || with_modseq && self.off.contains(Extension::CondStore)
+        {
             return self.bad(tag, "There is no such command");
         }
         match command {
@@ -102,7 +105,7 @@ impl Server {
         if names_saved(&request) && self.off.contains(Extension::SearchRes) {
             return self.bad(tag, "Nothing can be saved here");
         }
-        self.enabled.condstore |= asks_modseq(&request) && !self.off.contains(Extension::CondStore);
+        self.enabled.condstore |= asks_modseq(&request);
         let kind = match &request {
             Request::Select(select) => {
                 if matches!(self.state, State::Selected) {
@@ -283,7 +286,6 @@ fn needed(request: &Request) -> Option<Extension> {
             FetchItem::EmailId | FetchItem::ThreadId => Some(Extension::ObjectId),
             FetchItem::BinarySize(_) => Some(Extension::Binary),
             FetchItem::Section(section) if section.item == SectionItem::Binary => Some(Extension::Binary),
-            FetchItem::ModSeq => Some(Extension::CondStore),
             _ => None,
         }),
         _ => None,

@@ -70,7 +70,7 @@ const BY_LENGTH: [[u8; SAME_LENGTH_MAX]; LENGTH_MAX + 1] = {
 };
 
 /// The number of a name, in any case.
-pub(super) fn id(name: &[u8]) -> Option<u8> {
+pub(crate) fn id(name: &[u8]) -> Option<u8> {
     let row = BY_LENGTH.get(name.len())?;
     let mut ids = row.iter().map_while(|id| id.checked_sub(1));
     ids.find(|id| {

@@ -8,6 +8,35 @@ fn draft(body: &[u8]) -> Draft {
     builder.finish()
 }
 
+/// A header of which most is nothing that a card has a place for is not too long for one, wherever the rest stands.
+#[test]
+fn what_matters_is_found_behind_any_number_of_other_fields() {
+    let received = "Received: from one by another;\r\n Tue, 1 Jul 2025 10:00:00 +0200\r\n".repeat(1500);
+    let long = format!("X-Long: {}\r\n", "x".repeat(200_000));
+    let folded = format!("X-Folded: y\r\n{}", " continued, Subject: no\r\n".repeat(10_000));
+    let body = format!(
+        "From: a@b\r\n{received}{long}{folded}Subject: found\r\n so far\r\n{long}{received}To: c@d\r\n\
+         Content-Type: text/html\r\n{folded}\r\nbody"
+    );
+    for size in [body.len(), 65_536, 1000, 7] {
+        let mut builder = Builder::new();
+        body.as_bytes().chunks(size).for_each(|chunk| builder.push(chunk));
+        let octets = builder.finish().card(b"Return-Path: <>\r\n");
+        let card = Card::parse(&octets).unwrap();
+        let envelope = card.envelope().unwrap();
+        assert_eq!(envelope.subject, Some(&b"found so far"[..]), "{size}");
+        assert_eq!(format!("{:?}", envelope.to), "[NIL NIL \"c\" \"d\" ]");
+        assert_eq!(card.structure().unwrap().media_type(), (&b"text"[..], &b"html"[..]));
+        assert_eq!(card.first_value("Cc"), Some(None), "it is known that there is none");
+    }
+    // Of one that is too long in what matters the beginning is known, and that it is not all.
+    let many = format!("Subject: a\r\n{}Cc: e@f\r\n\r\n", "To: c@d\r\n".repeat(20_000));
+    let octets = draft(many.as_bytes()).whole_card(b"");
+    let card = Card::parse(&octets).unwrap();
+    assert_eq!(card.envelope().unwrap().subject, Some(&b"a"[..]));
+    assert_eq!(card.first_value("Cc"), None);
+}
+
 #[test]
 fn a_card_knows_the_usual() {
     let prefix = b"Return-Path: <alice@example.org>\r\nDelivered-To: bob@example.net\r\nReceived: x\r\n";

@@ -278,7 +278,7 @@ impl<'a> Cursor<'a> {
             let has_space = self.at > before;
             let rest = self.rest();
             let length = match rest.first() {
-                Some(b'[') => rest.iter().position(|octet| *octet == b']').map_or(rest.len(), |end| end + 1),
+                Some(b'[') => literal_len(rest),
                 _ => {
                     let special = |octet: &u8| *octet <= b' ' || b"()<>@,;:\"[]\\".contains(octet);
                     rest.iter().position(special).unwrap_or(rest.len())
@@ -310,6 +310,22 @@ impl<'a> Cursor<'a> {
             }
         }
     }
+}
+
+/// Octets of the domain literal that a text begins with; one that does not end goes to the end.
+fn literal_len(text: &[u8]) -> usize {
+    let mut octets = text.iter().zip(1..);
+    while let Some((octet, length)) = octets.next() {
+        match octet {
+            // A quoted pair (RFC 5322 section 4.4, obs-dtext).
+            b'\\' => {
+                octets.next();
+            }
+            b']' => return length,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 fn address<'a>(mailbox: Option<Cow<'a, [u8]>>, host: Option<Cow<'a, [u8]>>) -> Parsed<'a> {

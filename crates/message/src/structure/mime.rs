@@ -282,9 +282,18 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Packs all parameters and gives the first that is called `boundary`.
+    /// Packs all parameters and gives the first that is called `boundary`. Those that come in pieces are put together, and
+    /// stand behind the others.
     fn params(&mut self, out: &mut Vec<u8>) -> Option<Vec<u8>> {
         let mut boundary = None;
+        let mut take = |name: &[u8], value: Vec<u8>, out: &mut Vec<u8>| {
+            put_string(out, name);
+            put_string(out, &value);
+            if boundary.is_none() && name.eq_ignore_ascii_case(b"boundary") {
+                boundary = Some(value);
+            }
+        };
+        let mut pieces = Vec::new();
         for _ in 0..PARAMS_MAX {
             self.skip_until(b';');
             if !self.take(b';') {
@@ -296,14 +305,82 @@ impl<'a> Cursor<'a> {
             }
             let value =
                 if self.take(b'"') { self.quoted() } else { self.bare_value().unwrap_or_default().to_vec() };
-            put_string(out, name);
-            put_string(out, &value);
-            if boundary.is_none() && name.eq_ignore_ascii_case(b"boundary") {
-                boundary = Some(value);
+            match Piece::of(name) {
+                Some(piece) => pieces.push((piece, value)),
+                None => take(name, value, out),
             }
+        }
+        if !pieces.is_empty() {
+            join(pieces, |name, value| take(name, value, out));
         }
         // RFC 2046 section 5.1.1: a boundary does not end in white space.
         boundary.map(|boundary| boundary.trim_ascii_end().to_vec())
+    }
+}
+
+/// What the name of a piece of a parameter says, `filename*2*` (RFC 2231 section 3).
+#[derive(Debug, Clone, Copy)]
+struct Piece<'a> {
+    /// The whole name.
+    given: &'a [u8],
+    /// The parameter's.
+    name: &'a [u8],
+    index: u16,
+    /// Octets may be written as `%` and two digits (RFC 2231 section 4).
+    is_encoded: bool,
+}
+
+impl<'a> Piece<'a> {
+    fn of(given: &'a [u8]) -> Option<Piece<'a>> {
+        let (rest, is_encoded) = match given.strip_suffix(b"*") {
+            Some(rest) => (rest, true),
+            None => (given, false),
+        };
+        let star = rest.iter().rposition(|octet| *octet == b'*')?;
+        let (name, digits) = (rest.get(..star)?, rest.get(star + 1..)?);
+        let is_number =
+            digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"));
+        let index = std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?;
+        (!name.is_empty()).then_some(Piece { given, name, index, is_encoded })
+    }
+}
+
+/// Puts the pieces of parameters together, as RFC 2231 section 6 asks of IMAP servers. A value of which a piece is encoded is
+/// so as a whole, and its name says so. Pieces that no unbroken row leads to are told as they stand.
+fn join(mut pieces: Vec<(Piece<'_>, Vec<u8>)>, mut take: impl FnMut(&[u8], Vec<u8>)) {
+    let key = |(piece, _): &(Piece<'_>, Vec<u8>)| (piece.name.to_ascii_lowercase(), piece.index);
+    pieces.sort_by_cached_key(key);
+    pieces.dedup_by(|later, one| key(later) == key(one));
+    for row in pieces.chunk_by(|one, other| one.0.name.eq_ignore_ascii_case(other.0.name)) {
+        let whole = row.iter().zip(0..).take_while(|((piece, _), index)| piece.index == *index).count();
+        let (whole, rest) = row.split_at(whole);
+        if let Some((first, _)) = whole.first() {
+            let is_encoded = whole.iter().any(|(piece, _)| piece.is_encoded);
+            // Only an encoded first piece names charset and language.
+            let mut value = if is_encoded && !first.is_encoded { b"''".to_vec() } else { Vec::new() };
+            for (piece, part) in whole {
+                match is_encoded && !piece.is_encoded {
+                    true => part.iter().for_each(|octet| put_encoded(*octet, &mut value)),
+                    false => value.extend_from_slice(part),
+                }
+            }
+            let star: &[u8] = if is_encoded { b"*" } else { b"" };
+            take(&[first.name, star].concat(), value);
+        }
+        for (piece, value) in rest {
+            take(piece.given, value.clone());
+        }
+    }
+}
+
+/// Writes an octet as an encoded value has it (RFC 2231 section 7, `attribute-char`).
+fn put_encoded(octet: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if octet.is_ascii_graphic() && !b"*'%()<>@,;:\\\"/[]?=".contains(&octet) {
+        out.push(octet);
+    } else {
+        let digit = |number: u8| HEX.get(usize::from(number)).copied().unwrap_or_default();
+        out.extend([b'%', digit(octet >> 4), digit(octet & 15)]);
     }
 }
 

@@ -5,8 +5,8 @@ use memchr::{memchr, memchr_iter};
 use super::mime::{self, BOUNDARY_MAX, Facts, Media};
 use super::part::{Kind, has, kind_bits, put_numbers};
 use super::{DEPTH_MAX, FACTS_MAX, HEADER_MAX, PARTS_MAX, Structure};
-use crate::envelope;
 use crate::pack::put_block;
+use crate::{card, envelope, fields};
 
 /// So much of a line decides whether it is a delimiter: hyphens, the boundary, hyphens, and the line end.
 const DELIMITER_MAX: usize = BOUNDARY_MAX + 6;
@@ -36,6 +36,10 @@ pub struct Scan {
     header: Vec<u8>,
     /// Not all of the header was kept.
     header_is_cut: bool,
+    /// The header is so long that of what follows only the fields that say something are kept.
+    selects: bool,
+    /// The field that passes by is not kept.
+    passes_by: bool,
     on_first_line: bool,
     keeps: bool,
     found: Found,
@@ -125,6 +129,8 @@ impl Scan {
             tail: [0; 2],
             header: Vec::with_capacity(2048),
             header_is_cut: false,
+            selects: false,
+            passes_by: false,
             on_first_line: true,
             keeps: false,
             found: Found::default(),
@@ -318,9 +324,32 @@ impl Scan {
     }
 
     fn keep_header(&mut self, line: &[u8]) {
+        if !self.selects && self.header.len() + line.len() >= HEADER_MAX {
+            self.select();
+        }
+        if self.selects {
+            if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+                self.passes_by = !fields::fields(line).next().is_some_and(|field| says_something(field.name));
+            }
+            if self.passes_by {
+                return;
+            }
+        }
         let room = HEADER_MAX - self.header.len().min(HEADER_MAX);
         self.header_is_cut |= line.len() >= room;
         self.header.extend_from_slice(line.get(..room).unwrap_or(line));
+    }
+
+    /// Makes room by leaving out the fields that nobody asks for, such as a thousand of Received.
+    fn select(&mut self) {
+        self.selects = true;
+        let header = std::mem::take(&mut self.header);
+        for field in fields::fields(&header) {
+            self.passes_by = !says_something(field.name);
+            if !self.passes_by {
+                self.header.extend_from_slice(field.whole);
+            }
+        }
     }
 
     /// Finds the part that a line delimits, and whether it closes it. The beginning of the line decides (RFC 2046
@@ -369,6 +398,8 @@ impl Scan {
         self.nodes.push(Node { flags: 0, start, body: start, end: start, lines: 0, facts, after: 0 });
         self.header.clear();
         self.header_is_cut = false;
+        self.selects = false;
+        self.passes_by = false;
         self.on_first_line = true;
         self.in_header = true;
     }
@@ -529,6 +560,12 @@ impl Head {
         let length = usize::try_from(end.saturating_sub(self.start)).unwrap_or(usize::MAX);
         self.octets.truncate(length);
     }
+}
+
+/// Whether an envelope, a structure or a card has a place for the field of this name.
+fn says_something(name: &[u8]) -> bool {
+    card::known_field(name).is_some()
+        || name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"content-"))
 }
 
 /// Tells what a line of a header is, as [`HeaderScan`](crate::HeaderScan) does.

@@ -2,7 +2,7 @@
 
 use packetboat_imap::command::{Qresync, Select};
 use packetboat_imap::response::{Code, Completion, Response};
-use packetboat_imap::server::Server;
+use packetboat_imap::server::{Extension, Server};
 use packetboat_mail::mailbox::{Access, Cursor, Known, Name, Ranges, Refusal, Selected};
 
 use super::convert::{self, refused};
@@ -51,8 +51,12 @@ impl Imap {
         }
         say_ok(session, Code::UidValidity(selected.uid_validity().0), "UIDs are valid");
         say_ok(session, Code::UidNext(selected.uid_next()), "Predicted next UID");
-        say_ok(session, Code::HighestModSeq(selected.highest_modseq()), "Highest");
-        say_ok(session, Code::MailboxId(hierarchy::mailbox_id(selected.mailbox())), "Mailbox id");
+        if session.offers(Extension::CondStore) {
+            say_ok(session, Code::HighestModSeq(selected.highest_modseq()), "Highest");
+        }
+        if session.offers(Extension::ObjectId) {
+            say_ok(session, Code::MailboxId(hierarchy::mailbox_id(selected.mailbox())), "Mailbox id");
+        }
         tracing::debug!(connection = self.peer.id, mailbox = name.as_str(), "mailbox selected");
     }
 
