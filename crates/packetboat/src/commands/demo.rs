@@ -60,7 +60,20 @@ fn json(ready: &Ready) -> String {
     serde_json::to_string(ready).unwrap_or_default()
 }
 
+/// What to type for this very program: its name where a shell finds it so, otherwise where it is.
+fn program() -> String {
+    let name = env!("CARGO_PKG_NAME");
+    let Ok(own) = std::env::current_exe() else { return name.to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    match found.and_then(|file| file.canonicalize().ok()) {
+        Some(found) if found == own => name.to_owned(),
+        _ => own.display().to_string(),
+    }
+}
+
 fn what_to_try(ready: &Ready) -> String {
+    let program = program();
     let port = |service: &str| ready.ports.get(service).map(ToString::to_string).unwrap_or_default();
     let (smtp, submission, submissions) = (port("smtp"), port("submission"), port("submissions"));
     let (lmtp, pop3, pop3s, metrics) = (port("lmtp"), port("pop3"), port("pop3s"), port("metrics"));
@@ -85,7 +98,7 @@ packetboat is ready. Everything is on 127.0.0.1 and kept in {dir}
 Things to try:
 
   # hand in a letter, from alice to bob
-  packetboat send --server localhost:{submissions} --tls implicit --ca {ca} \\
+  {program} send --server localhost:{submissions} --tls implicit --ca {ca} \\
       --user alice@demo.test --from alice@demo.test --to bob@demo.test --subject Hello --body 'Ahoy, Bob!'
 
   # the same with curl, as another server would
