@@ -118,6 +118,13 @@ impl DiskFile {
         self.disk.run(DiskOp::SyncData(&self.path), || self.file.sync_data())
     }
 
+    /// Lets the system forget what it remembers of these octets, which are synced. It need not.
+    pub(crate) fn forget(&self, octets: &std::ops::Range<u64>) {
+        if let Some(len) = std::num::NonZeroU64::new(octets.end.saturating_sub(octets.start)) {
+            let _ = rustix::fs::fadvise(&self.file, octets.start, Some(len), rustix::fs::Advice::DontNeed);
+        }
+    }
+
     pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.run(DiskOp::SetLen { path: &self.path, len }, || self.file.set_len(len))
     }

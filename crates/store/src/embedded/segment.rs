@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::disk::{Disk, DiskFile};
 use super::record::{HEAD, Head, SEGMENT_HEAD, read_segment_head, segment_head};
 
+/// Octets a second; a segment that fills faster is written in haste.
+const HASTE: u64 = 32 << 20;
+/// What is forgotten at a time.
+const FORGOTTEN: u64 = 1 << 20;
 /// So many segments are kept open for reading.
 const OPEN_MAX: usize = 256;
 
@@ -44,11 +50,46 @@ pub(crate) struct Appender {
     pub(crate) tail: u64,
     /// Octets were written since the last sync.
     unsynced: bool,
+    /// When the current segment was begun here.
+    begun: Option<Instant>,
+    behind: Option<Behind>,
+}
+
+/// The segment before the current one, which was written in haste. As the current one grows, the system is told to forget
+/// that one: a flood of mail else pushes out of memory whatever is there, and pays for each new page what a page that
+/// becomes free spares. The last of it stays, as much as a segment holds.
+#[derive(Debug)]
+struct Behind {
+    file: DiskFile,
+    forgotten: u64,
+}
+
+impl Behind {
+    /// What is to be forgotten, now that the current segment is so long.
+    fn next(&mut self, tail: u64) -> Option<Range<u64>> {
+        let upto = tail / FORGOTTEN * FORGOTTEN;
+        (upto > self.forgotten).then(|| std::mem::replace(&mut self.forgotten, upto)..upto)
+    }
+}
+
+/// Whether so many octets in this time are a flood.
+fn is_haste(octets: u64, took: Duration) -> bool {
+    u128::from(octets) * 1000 > u128::from(HASTE) * took.as_millis()
 }
 
 impl Appender {
     pub(crate) fn new(dir: PathBuf, disk: Disk, store: u64) -> Appender {
-        Appender { dir, disk, store, current: None, segment: 0, tail: 0, unsynced: false }
+        Appender {
+            dir,
+            disk,
+            store,
+            current: None,
+            segment: 0,
+            tail: 0,
+            unsynced: false,
+            begun: None,
+            behind: None,
+        }
     }
 
     /// Goes on in a segment that exists.
@@ -70,7 +111,10 @@ impl Appender {
             self.disk.remove(&path)?;
             return Err(error);
         }
-        self.current = Some(file);
+        let hasty = self.begun.is_some_and(|begun| is_haste(self.tail, begun.elapsed()));
+        let full = self.current.replace(file).filter(|_| hasty);
+        self.behind = full.map(|file| Behind { file, forgotten: 0 });
+        self.begun = Some(Instant::now());
         (self.segment, self.tail) = (id, SEGMENT_HEAD as u64);
         Ok(())
     }
@@ -79,7 +123,13 @@ impl Appender {
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<()> {
         let file = self.current.as_ref().ok_or_else(|| io::Error::other("no segment"))?;
         self.unsynced = true;
-        file.write_at(data, self.tail)
+        file.write_at(data, self.tail)?;
+        if let Some(behind) = &mut self.behind
+            && let Some(octets) = behind.next(self.tail)
+        {
+            behind.file.forget(&octets);
+        }
+        Ok(())
     }
 
     pub(crate) fn sync(&mut self) -> io::Result<()> {
@@ -257,5 +307,70 @@ impl Scanner {
             };
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::IoSliceMut;
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_is_told_from_a_day() {
+        assert!(is_haste(64 << 20, Duration::from_millis(1999)));
+        assert!(!is_haste(64 << 20, Duration::from_secs(2)));
+        assert!(!is_haste(0, Duration::ZERO));
+    }
+
+    /// Whether the octet at this place can be had without the disk; `None` where the file system cannot tell.
+    fn is_in_memory(path: &Path, at: u64) -> Option<bool> {
+        let file = File::open(path).unwrap();
+        let mut octet = [0];
+        let read = rustix::io::preadv2(
+            &file,
+            &mut [IoSliceMut::new(&mut octet)],
+            at,
+            rustix::io::ReadWriteFlags::NOWAIT,
+        );
+        match read {
+            Ok(_) => Some(true),
+            Err(rustix::io::Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn of_a_flood_the_last_segment_stays_in_memory() {
+        // A disk, where the system's temporary directory may be memory.
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let mut log = Appender::new(dir.path().to_owned(), Disk::default(), 7);
+        let flood = vec![1; 4 << 20];
+        for _ in 0..3 {
+            // No time has passed since the one before.
+            log.begun = log.begun.map(|_| Instant::now());
+            log.begin().unwrap();
+            log.write(&flood).unwrap();
+            log.tail += flood.len() as u64;
+            log.sync().unwrap();
+        }
+        log.write(b"more").unwrap();
+        let [first, second, third] = [1, 2, 3].map(|id| path_of(dir.path(), id));
+        let memory = |path: &Path| is_in_memory(path, 1 << 20);
+        assert!(memory(&third).unwrap_or(true));
+        assert_eq!(log.behind.as_ref().map(|behind| behind.forgotten), Some(4 << 20));
+        if memory(&third).is_some() {
+            assert_eq!((memory(&first), memory(&second)), (Some(true), Some(false)));
+        }
+        // What is forgotten is not lost.
+        let mut octets = vec![0; flood.len()];
+        File::open(&second).unwrap().read_exact_at(&mut octets, SEGMENT_HEAD as u64).unwrap();
+        assert!(octets == flood);
+        // Who takes longer keeps what is there.
+        log.begun = Instant::now().checked_sub(Duration::from_secs(3600));
+        log.begin().unwrap();
+        assert!(log.behind.is_none());
     }
 }
