@@ -7,15 +7,17 @@
 //! A header ends where [`HeaderScan`](crate::HeaderScan) ends one; what RFC 2046 does not say of broken multiparts is
 //! decided as the usual servers have it.
 
+mod found;
+mod header;
 mod mime;
 mod part;
 mod scan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use found::Found;
 pub(crate) use mime::{after_comment, is_identity, unfolded};
 pub use part::{Children, Disposition, Kind, Params, Part, Strings};
-pub(crate) use scan::Found;
 pub use scan::Scan;
 
 use crate::pack::Reader;

@@ -2,11 +2,13 @@
 
 use memchr::{memchr, memchr_iter};
 
+use super::found::{Found, HEADS_MAX};
+use super::header::{Header, Line, line as header_line};
 use super::mime::{self, BOUNDARY_MAX, Facts, Media};
 use super::part::{Kind, has, kind_bits, put_numbers};
 use super::{DEPTH_MAX, FACTS_MAX, HEADER_MAX, PARTS_MAX, Structure};
+use crate::envelope;
 use crate::pack::put_block;
-use crate::{card, envelope, fields};
 
 /// So much of a line decides whether it is a delimiter: hyphens, the boundary, hyphens, and the line end.
 const DELIMITER_MAX: usize = BOUNDARY_MAX + 6;
@@ -33,41 +35,11 @@ pub struct Scan {
     line_start: Edge,
     /// The last two octets of the chunk before.
     tail: [u8; 2],
-    header: Vec<u8>,
-    /// Not all of the header was kept.
-    header_is_cut: bool,
-    /// The header is so long that of what follows only the fields that say something are kept.
-    selects: bool,
-    /// The field that passes by is not kept.
-    passes_by: bool,
+    header: Header,
     on_first_line: bool,
     keeps: bool,
     found: Found,
 }
-
-/// What a scan keeps for a card besides the structure.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// The header of the message itself, as far as it was looked at.
-    pub(crate) header: Vec<u8>,
-    /// Not all of that header was looked at.
-    pub(crate) header_is_cut: bool,
-    /// The beginning of the first text that is no HTML, and that of the first HTML.
-    pub(crate) heads: [Head; 2],
-}
-
-/// The beginning of a part's body.
-#[derive(Debug, Default)]
-pub(crate) struct Head {
-    /// Which part it is, counted in the order of the tree.
-    pub(crate) part: Option<usize>,
-    pub(crate) octets: Vec<u8>,
-    start: u64,
-    end: Option<u64>,
-}
-
-/// How much is kept of a first text, and of a first HTML, which has much to tell before it says something.
-const HEADS_MAX: [usize; 2] = [4 << 10, 24 << 10];
 
 #[derive(Debug)]
 struct Node {
@@ -98,14 +70,6 @@ struct Edge {
     line_end: u64,
 }
 
-/// What a line of a header is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    Field,
-    Empty,
-    NotAField,
-}
-
 impl Default for Scan {
     fn default() -> Scan {
         Scan::new()
@@ -127,10 +91,7 @@ impl Scan {
             line: Vec::new(),
             line_start: Edge::default(),
             tail: [0; 2],
-            header: Vec::with_capacity(2048),
-            header_is_cut: false,
-            selects: false,
-            passes_by: false,
+            header: Header::new(),
             on_first_line: true,
             keeps: false,
             found: Found::default(),
@@ -305,11 +266,11 @@ impl Scan {
                 match header_line(text.get(..HEADER_MAX).unwrap_or(text), self.on_first_line) {
                     Line::Field => {
                         self.on_first_line = false;
-                        self.keep_header(text);
+                        self.header.push(text);
                         break;
                     }
                     Line::Empty => {
-                        self.keep_header(text);
+                        self.header.push(text);
                         self.line_feeds += 1;
                         self.end_header(next);
                         return;
@@ -321,35 +282,6 @@ impl Scan {
         }
         self.line_feeds += u64::from(ended);
         self.mid_line = !ended;
-    }
-
-    fn keep_header(&mut self, line: &[u8]) {
-        if !self.selects && self.header.len() + line.len() >= HEADER_MAX {
-            self.select();
-        }
-        if self.selects {
-            if !line.starts_with(b" ") && !line.starts_with(b"\t") {
-                self.passes_by = !fields::fields(line).next().is_some_and(|field| says_something(field.name));
-            }
-            if self.passes_by {
-                return;
-            }
-        }
-        let room = HEADER_MAX - self.header.len().min(HEADER_MAX);
-        self.header_is_cut |= line.len() >= room;
-        self.header.extend_from_slice(line.get(..room).unwrap_or(line));
-    }
-
-    /// Makes room by leaving out the fields that nobody asks for, such as a thousand of Received.
-    fn select(&mut self) {
-        self.selects = true;
-        let header = std::mem::take(&mut self.header);
-        for field in fields::fields(&header) {
-            self.passes_by = !says_something(field.name);
-            if !self.passes_by {
-                self.header.extend_from_slice(field.whole);
-            }
-        }
     }
 
     /// Finds the part that a line delimits, and whether it closes it. The beginning of the line decides (RFC 2046
@@ -397,9 +329,6 @@ impl Scan {
         self.open.push(Open { node: self.nodes.len(), boundary: Vec::new(), digest: false, message: false });
         self.nodes.push(Node { flags: 0, start, body: start, end: start, lines: 0, facts, after: 0 });
         self.header.clear();
-        self.header_is_cut = false;
-        self.selects = false;
-        self.passes_by = false;
         self.on_first_line = true;
         self.in_header = true;
     }
@@ -427,15 +356,14 @@ impl Scan {
         let start = self.facts.len();
         let mut facts = Facts::default();
         if start < FACTS_MAX {
-            facts = mime::read(&self.header, in_digest, &mut self.facts);
+            facts = mime::read(self.header.octets(), in_digest, &mut self.facts);
             if in_message {
                 facts.flags |= has::ENVELOPE;
-                put_block(&mut self.facts, |out| envelope::pack(&self.header, out));
+                put_block(&mut self.facts, |out| envelope::pack(self.header.octets(), out));
             }
         }
         if self.keeps && self.nodes.len() == 1 {
-            self.found.header = std::mem::take(&mut self.header);
-            self.found.header_is_cut = self.header_is_cut;
+            (self.found.header, self.found.header_is_cut) = std::mem::take(&mut self.header).into_parts();
         }
         let has_room = self.open.len() < DEPTH_MAX;
         let last = self.nodes.len() - 1;
@@ -533,59 +461,5 @@ impl Scan {
             patch(&mut packed, at);
         }
         Structure { packed }
-    }
-}
-
-impl Head {
-    fn begin(&mut self, part: usize, start: u64) {
-        if self.part.is_none() {
-            self.part = Some(part);
-            self.start = start;
-        }
-    }
-
-    fn feed(&mut self, start: u64, octets: &[u8], limit: usize) {
-        let wanted = self.start + self.octets.len() as u64;
-        let Some(skip) = wanted.checked_sub(start).and_then(|skip| usize::try_from(skip).ok()) else {
-            return;
-        };
-        let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(wanted));
-        let room = limit.saturating_sub(self.octets.len()).min(usize::try_from(left).unwrap_or(usize::MAX));
-        let Some(new) = octets.get(skip..) else { return };
-        self.octets.extend_from_slice(new.get(..room).unwrap_or(new));
-    }
-
-    fn cut(&mut self, end: u64) {
-        self.end = Some(end);
-        let length = usize::try_from(end.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        self.octets.truncate(length);
-    }
-}
-
-/// Whether an envelope, a structure or a card has a place for the field of this name.
-fn says_something(name: &[u8]) -> bool {
-    card::known_field(name).is_some()
-        || name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"content-"))
-}
-
-/// Tells what a line of a header is, as [`HeaderScan`](crate::HeaderScan) does.
-fn header_line(line: &[u8], is_first: bool) -> Line {
-    if matches!(line, b"\n" | b"\r\n") {
-        return Line::Empty;
-    }
-    if matches!(line.first(), Some(b' ' | b'\t')) {
-        return if is_first { Line::NotAField } else { Line::Field };
-    }
-    let ends_name = |octet: &u8| *octet <= b' ' || *octet == b':' || *octet == 0x7f;
-    let Some((name, rest)) = line.iter().position(ends_name).and_then(|end| line.split_at_checked(end))
-    else {
-        return Line::NotAField;
-    };
-    let spaces = rest.iter().take_while(|octet| matches!(octet, b' ' | b'\t')).count();
-    let is_mbox_line = is_first && spaces > 0 && matches!(name, b"From" | b">From");
-    match rest.get(spaces) {
-        Some(b':') if !name.is_empty() => Line::Field,
-        Some(_) if is_mbox_line => Line::Field,
-        _ => Line::NotAField,
     }
 }
