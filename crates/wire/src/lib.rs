@@ -18,7 +18,7 @@ pub mod transcript;
 
 pub use dot::{Defects, DotReader, DotStep, Endings, Stuffer};
 pub use line::{Input, LineEnding, LineError};
-pub use reply::{EnhancedCode, Reply, ReplyClass, ReplyError, ReplyParser, ReplyStyle};
+pub use reply::{EnhancedCode, Reply, ReplyClass, ReplyError, ReplyLimits, ReplyParser, ReplyStyle};
 pub use secret::{Secret, constant_time_eq};
 pub use session::{ChannelBinding, Session, Step, TlsFacts};
-pub use telnet::Telnet;
+pub use telnet::{TELNET_INTERRUPT, Telnet, telnet_escape};

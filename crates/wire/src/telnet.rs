@@ -3,6 +3,8 @@
 //! FTP needs no more of Telnet than this: options are refused, the functions that interrupt are told, all else is passed
 //! over, and 255 that is data is sent twice.
 
+use bytes::BytesMut;
+
 const IAC: u8 = 255;
 const DONT: u8 = 254;
 const DO: u8 = 253;
@@ -104,6 +106,21 @@ impl Telnet {
         std::mem::take(&mut self.interrupts)
     }
 }
+
+/// What is said so that no octet of it is taken for a function: 255 twice (RFC 854).
+pub fn telnet_escape(data: &[u8], out: &mut BytesMut) {
+    let mut rest = data;
+    while let Some(at) = memchr::memchr(IAC, rest) {
+        out.extend_from_slice(&rest[..=at]);
+        out.extend_from_slice(&[IAC]);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// What goes before a command that has to be heard at once, such as ABOR: Interrupt Process, and the Data Mark of a Synch
+/// (RFC 959 section 4.1.3).
+pub const TELNET_INTERRUPT: &[u8] = &[IAC, INTERRUPT, IAC, DATA_MARK];
 
 #[cfg(test)]
 mod tests {

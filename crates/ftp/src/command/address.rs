@@ -95,3 +95,57 @@ pub fn lpsv_answer(at: SocketAddr) -> String {
     let [high, low] = at.port().to_be_bytes();
     text + &format!(",2,{high},{low})")
 }
+
+/// What PORT says: `h1,h2,h3,h4,p1,p2`.
+pub(super) fn port_argument(at: SocketAddr) -> Option<String> {
+    pasv_answer(at).map(|text| text.trim_matches(['(', ')']).to_owned())
+}
+
+/// What LPRT says.
+pub(super) fn lprt_argument(at: SocketAddr) -> String {
+    lpsv_answer(at).trim_matches(['(', ')']).to_owned()
+}
+
+/// What EPRT says: `|family|address|port|`.
+pub(super) fn eprt_argument(at: SocketAddr) -> String {
+    let address = at.ip().to_canonical();
+    let family = if address.is_ipv4() { 1 } else { 2 };
+    format!("|{family}|{address}|{}|", at.port())
+}
+
+/// Finds the address in the text of a 227. Servers write it in many ways, so the digits are looked for (RFC 1123 section
+/// 4.1.2.6).
+pub(crate) fn read_pasv_answer(text: &str) -> Option<SocketAddr> {
+    let starts = text.char_indices().filter(|(at, c)| {
+        c.is_ascii_digit() && !text[..*at].ends_with(|before: char| before.is_ascii_digit() || before == ',')
+    });
+    starts.map(|(at, _)| &text[at..]).find_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != ',').unwrap_or(rest.len());
+        let numbers: Vec<u8> = rest[..end]
+            .trim_end_matches(',')
+            .split(',')
+            .map(|number| number.parse().ok())
+            .collect::<Option<_>>()?;
+        let [a, b, c, d, high, low] = numbers[..] else { return None };
+        Some((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])).into())
+    })
+}
+
+/// Finds the port in the text of a 229: `(|||port|)`, with any delimiter.
+pub(crate) fn read_epsv_answer(text: &str) -> Option<u16> {
+    let (_, inside) = text.split_once('(')?;
+    let (inside, _) = inside.split_once(')')?;
+    let delimiter = inside.chars().next()?;
+    let parts: Vec<&str> = inside.split(delimiter).collect();
+    match parts[..] {
+        ["", _, _, port, ""] => port.parse().ok().filter(|port| *port > 0),
+        _ => None,
+    }
+}
+
+/// Finds the address in the text of a 228.
+pub(crate) fn read_lpsv_answer(text: &str) -> Option<SocketAddr> {
+    let (_, inside) = text.split_once('(')?;
+    let (inside, _) = inside.split_once(')')?;
+    lprt(inside).ok()
+}

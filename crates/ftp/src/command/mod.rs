@@ -1,6 +1,7 @@
 //! The commands of FTP: from a line to a value and back.
 
 mod address;
+mod encode;
 mod parse;
 mod site;
 #[cfg(test)]
@@ -15,6 +16,8 @@ use packetboat_wire::Secret;
 use thiserror::Error;
 
 pub use address::{AddressFamily, Announced, epsv_answer, lpsv_answer, pasv_answer};
+pub(crate) use address::{read_epsv_answer, read_lpsv_answer, read_pasv_answer};
+pub use encode::Unsayable;
 pub use parse::parse;
 pub use site::Site;
 pub use time::FileTime;
