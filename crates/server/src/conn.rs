@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -26,6 +27,8 @@ thread_local! {
 pub enum Socket {
     /// TCP over IPv4 or IPv6.
     Tcp(TcpStream),
+    /// TCP with urgent data in its place among the rest, as Telnet's Synch needs it.
+    Urgent(TcpStream),
     /// A local socket, as LMTP likes it.
     Unix(UnixStream),
 }
@@ -34,6 +37,18 @@ impl Socket {
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            // A read ends at the urgent mark although more lies behind it. tokio takes a short read for the last one, and
+            // would wait for what is there already; reading until the socket says that it is empty misses nothing.
+            Socket::Urgent(stream) => loop {
+                ready!(stream.poll_read_ready(cx))?;
+                match stream.try_read(buf.initialize_unfilled()) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    read => {
+                        buf.advance(read?);
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            },
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -45,16 +60,18 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         // tokio skips the final `EAGAIN` after a partial write of one buffer, but not of several.
         match (self, pieces) {
-            (Socket::Tcp(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
+            (Socket::Tcp(stream) | Socket::Urgent(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
             (Socket::Unix(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
-            (Socket::Tcp(stream), pieces) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            (Socket::Tcp(stream) | Socket::Urgent(stream), pieces) => {
+                Pin::new(stream).poll_write_vectored(cx, pieces)
+            }
             (Socket::Unix(stream), pieces) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tcp(stream) | Socket::Urgent(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -79,6 +96,16 @@ impl Conn {
     /// A connection over a local socket.
     pub fn unix(stream: UnixStream) -> Conn {
         Conn { socket: Socket::Unix(stream), tls: None }
+    }
+
+    /// The same connection, with urgent data read in its place among the rest (RFC 959 section 4.1.3: a Synch is urgent).
+    pub fn with_urgent_data(mut self) -> Conn {
+        if let Socket::Tcp(stream) = self.socket {
+            // Where it is refused, the one octet that is urgent is lost; it is a mark, and no part of a command.
+            let _ = rustix::net::sockopt::set_socket_oobinline(stream.as_fd(), true);
+            self.socket = Socket::Urgent(stream);
+        }
+        self
     }
 
     /// Whether the bytes are protected.

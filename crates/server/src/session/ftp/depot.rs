@@ -1,7 +1,6 @@
 //! What all FTP sessions share, and how listeners begin one.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -84,10 +83,7 @@ impl FtpService {
 impl listen::Service for FtpService {
     fn serve(&self, mut link: Link, peer: Peer) -> Pin<Box<dyn Future<Output = Summary> + Send>> {
         let session = Server::new(Arc::clone(&self.config));
-        if let crate::conn::Socket::Tcp(socket) = link.conn.socket() {
-            // A Synch is sent as urgent data, and its mark is part of the stream (RFC 959 section 4.1.3).
-            let _ = rustix::net::sockopt::set_socket_oobinline(socket.as_fd(), true);
-        }
+        link.conn = link.conn.with_urgent_data();
         let owner = Ftp {
             depot: Arc::clone(&self.depot),
             counter: self.counter.clone(),

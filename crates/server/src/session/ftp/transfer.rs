@@ -129,12 +129,12 @@ impl Job {
         let (octets, note) = match self {
             Job::Send { file, octets } => {
                 let octets = pipe::send(&mut data, &file, octets, transfer, progress)?;
-                data.finish().map_err(|_| TransferFailure::ConnectionLost)?;
+                farewell(data, transfer)?;
                 (octets, None)
             }
             Job::List { mut listing } => {
                 let octets = pipe::send_made(&mut data, |text| listing.more(text), transfer, progress)?;
-                data.finish().map_err(|_| TransferFailure::ConnectionLost)?;
+                farewell(data, transfer)?;
                 (octets, None)
             }
             Job::Receive { mut upload, begin } => {
@@ -152,6 +152,16 @@ impl Job {
             }
         };
         Ok(Transferred { octets, stays_open: false, note })
+    }
+}
+
+/// All is sent. Who sees the end in the data itself may be gone before our farewell, and has missed nothing by that: lftp
+/// closes a data connection as soon as MODE Z's stream is complete.
+fn farewell(data: Data, transfer: &Transfer) -> Result<(), TransferFailure> {
+    let ends_in_data = transfer.deflate || !transfer.representation.ends_with_connection();
+    match data.finish() {
+        Err(_) if !ends_in_data => Err(TransferFailure::ConnectionLost),
+        _ => Ok(()),
     }
 }
 
