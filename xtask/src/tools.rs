@@ -40,6 +40,14 @@ const CLIENTS: &[Need] = &[
     Need::Program("telnet", "telnet"),
     Need::Program("nc", "netcat-openbsd"),
     Need::Program("strace", "strace"),
+    Need::Program("lftp", "lftp"),
+    Need::Program("tnftp", "tnftp"),
+    Need::Program("inetutils-ftp", "inetutils-ftp"),
+    Need::Program("ncftpput", "ncftp"),
+    Need::Program("wget", "wget"),
+    Need::Program("rclone", "rclone"),
+    Need::Program("fusermount3", "fuse3"), // rclone mounts with it
+    Need::Program("openssl", "openssl"),
     Need::Program("ip", "iproute2"), // the networks of the tests' own hosts
 ];
 

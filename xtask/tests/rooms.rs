@@ -70,6 +70,8 @@ const ROOMS: &[Room] = &[
 /// The binary: command line only.
 const BINARY: &str = "packetboat";
 const BINARY_MAY_USE: &[&str] = &["server", "client"];
+/// What its tests drive the server with: the client's side of a conversation, where no foreign client says all of it.
+const ITS_TESTS_MAY_USE: &[&str] = &["wire", "ftp"];
 
 /// Tools that stand beside the house and know it only from outside.
 const OUTSIDE: &[&str] = &["xtask", "bench"];
@@ -114,7 +116,13 @@ impl Graph {
         let name = |id: &cargo_metadata::PackageId| metadata[id].name.to_string();
         let mut graph = Graph::default();
         for member in metadata.workspace_packages() {
-            let named = member.dependencies.iter().map(|d| d.name.clone()).collect();
+            let for_its_tests = |d: &cargo_metadata::Dependency| {
+                member.name.as_str() == BINARY
+                    && d.kind == cargo_metadata::DependencyKind::Development
+                    && ITS_TESTS_MAY_USE.contains(&room_of(&d.name))
+            };
+            let named = member.dependencies.iter().filter(|d| !for_its_tests(d));
+            let named = named.map(|d| d.name.clone()).collect();
             graph.direct.insert(member.name.to_string(), named);
         }
         for node in &metadata.resolve.as_ref().unwrap().nodes {

@@ -17,6 +17,8 @@ pub struct Boat {
     dir: tempfile::TempDir,
     ports: Vec<(&'static str, u16)>,
     child: Option<Child>,
+    /// Lines of `[listen]` that come before the usual ones.
+    listen: String,
 }
 
 fn binary() -> PathBuf {
@@ -25,7 +27,7 @@ fn binary() -> PathBuf {
 }
 
 /// A port that is free and stays so: below those that the system gives to whoever asks for any.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id().wrapping_mul(64);
@@ -47,9 +49,15 @@ impl Boat {
 
     /// All that a server needs, and nothing runs.
     pub fn prepare(settings: &str) -> Boat {
+        Boat::prepare_with("", settings)
+    }
+
+    /// The same with lines of `[listen]` that come before the usual ones.
+    pub fn prepare_with(listen: &str, settings: &str) -> Boat {
         let dir = tempfile::Builder::new().prefix("packetboat-boat-").tempdir().unwrap();
-        let ports = SERVICES.iter().map(|&name| (name, free_port())).collect();
-        let boat = Boat { dir, ports, child: None };
+        let ports = SERVICES.iter().filter(|name| !is_named(listen, name));
+        let ports = ports.map(|&name| (name, free_port())).collect();
+        let boat = Boat { dir, ports, child: None, listen: listen.to_owned() };
         boat.write_settings(settings);
         boat.run(&["domain", "add", "boat.test"], "");
         for user in ["alice", "bob"] {
@@ -74,15 +82,17 @@ impl Boat {
             "metrics",
         ]
         .iter()
+        .filter(|name| !is_named(&self.listen, name))
         .map(|name| match self.ports.iter().find(|(it, _)| it == name) {
             Some((_, port)) => format!("{name} = \"127.0.0.1:{port}\"\n"),
             None => format!("{name} = []\n"),
         })
         .collect();
         let text = format!(
-            "hostname = \"boat.test\"\ndata = \"data\"\nstop_grace = \"5s\"\n[listen]\n{listen}\
+            "hostname = \"boat.test\"\ndata = \"data\"\nstop_grace = \"5s\"\n[listen]\n{listen}{}\
              [auth]\nplaintext_without_tls = true\nhash_memory = \"8 KiB\"\nhash_passes = 1\n\
-             [log]\nlevel = \"debug\"\n{settings}\n"
+             [log]\nlevel = \"debug\"\n{settings}\n",
+            self.listen
         );
         std::fs::write(self.settings(), text).unwrap();
     }
@@ -182,6 +192,11 @@ impl Boat {
     pub fn reload(&self) {
         signal(self.child.as_ref().unwrap(), "HUP");
     }
+}
+
+/// Whether lines of settings have this key.
+fn is_named(lines: &str, key: &str) -> bool {
+    lines.lines().any(|line| line.split(' ').next() == Some(key))
 }
 
 fn signal(child: &Child, name: &str) {

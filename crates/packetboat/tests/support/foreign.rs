@@ -19,6 +19,7 @@ pub fn program_path(program: &str) -> PathBuf {
         "offlineimap" => "offlineimap3",
         "imapclient-python" => "python3-venv",
         "script" => "bsdutils",
+        "ncftpput" | "ncftpget" | "ncftpls" => "ncftp",
         other => other,
     };
     find(program).unwrap_or_else(|| {

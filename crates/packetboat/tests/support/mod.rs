@@ -6,17 +6,21 @@
 mod boat;
 mod client;
 mod demo;
+mod depot;
 mod dovecot;
 mod foreign;
+mod ftp;
 mod imap;
 mod letters;
 mod sink;
 
-pub use boat::Boat;
+pub use boat::{Boat, free_port};
 pub use client::{Pop3, deliver, smtp_dialogue};
 pub use demo::Demo;
+pub use depot::{Depot, blob};
 pub use dovecot::Dovecot;
 pub use foreign::{Foreign, Said, Terminal, foreign, program_path};
+pub use ftp::{Ended, Ftp, reset};
 pub use imap::{Answer, Imap, Value, values};
 pub use letters::{AWKWARD, Letter, letter};
 pub use sink::{Act, Moment, Received, Sink, USUAL};
