@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use packetboat_account::{Authenticator, Directory, DirectoryError};
 use packetboat_mail::queue::Queue;
@@ -11,6 +11,7 @@ use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::InvalidAddress;
 use packetboat_smtp::server::Role;
 use packetboat_store::{OpenError, Store};
+use tokio::time::sleep;
 
 use crate::accounts;
 use crate::admin::{self, AdminSocket};
@@ -25,6 +26,10 @@ use crate::session::{Counter, Depot, Doors, FtpService, ImapService, Pop3Service
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
 use crate::trace;
+
+/// How long a store that is in use is waited for, and how long until it is looked at again.
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+const STORE_AGAIN: Duration = Duration::from_millis(50);
 
 /// The rooms behind the counter. Clones share everything.
 #[derive(Debug, Clone)]
@@ -72,10 +77,21 @@ pub enum AppError {
     StoreFailed(String),
 }
 
+/// Opens the store. A command that found no server has it for a moment; it is waited for.
+async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
+    let deadline = Instant::now() + STORE_PATIENCE;
+    loop {
+        match Store::open(accounts::store_options(settings)) {
+            Err(OpenError::InUse { .. }) if Instant::now() < deadline => sleep(STORE_AGAIN).await,
+            opened => return opened,
+        }
+    }
+}
+
 impl App {
     /// Opens the store and what stands on it. The store belongs to this process until [`App::close`].
     pub async fn open(settings: &Settings) -> Result<App, AppError> {
-        let store = Store::open(accounts::store_options(settings))?;
+        let store = open_store(settings).await?;
         let directory = Directory::open(store.clone(), accounts::directory_options(settings)).await?;
         let options = accounts::authenticator_options(settings);
         let authenticator = Authenticator::new(directory.clone(), options)?;

@@ -187,7 +187,12 @@ pub struct Stuffer {
     state: WriteState,
     endings: Endings,
     octets: u64,
+    /// NULs at the start of a line that are kept back until it is known what follows them.
+    nuls: usize,
 }
+
+/// NULs at the start of a line that are kept back; a line cannot have more (RFC 5321 section 4.5.3.1.6). What is over goes.
+const NULS_MAX: usize = 1000;
 
 /// What a [`Stuffer`] does with a CR or LF that is not part of a CRLF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,19 +222,27 @@ enum WriteState {
 impl Stuffer {
     /// A stuffer at the start of a body.
     pub fn new(endings: Endings) -> Stuffer {
-        Stuffer { state: WriteState::LineStart, endings, octets: 0 }
+        Stuffer { state: WriteState::LineStart, endings, octets: 0, nuls: 0 }
     }
 
     /// The next piece as it goes onto the wire: the same memory when nothing has to be added, and never more than
     /// twice as long.
     pub fn stuff(&mut self, piece: Bytes) -> Bytes {
+        let mut piece = piece;
+        if self.nuls > 0 {
+            let mut whole = vec![0; std::mem::take(&mut self.nuls)];
+            whole.extend_from_slice(&piece);
+            piece = whole.into();
+        }
         let mut out = Insertions { piece: &piece, copied: 0, out: Vec::new() };
         match self.endings {
             Endings::Keep => self.keep(&piece, &mut out),
             Endings::MakeCrlf => self.make_crlf(&piece, &mut out),
         }
-        let stuffed = out.finish();
-        let stuffed = if stuffed.is_empty() { piece } else { Bytes::from(stuffed) };
+        let end = piece.len() - self.nuls;
+        self.nuls = self.nuls.min(NULS_MAX);
+        let stuffed = out.finish(end);
+        let stuffed = if stuffed.is_empty() { piece.slice(..end) } else { Bytes::from(stuffed) };
         self.octets += stuffed.len() as u64;
         stuffed
     }
@@ -252,13 +265,23 @@ impl Stuffer {
         };
     }
 
-    /// Each CR and LF that is not part of a CRLF becomes one.
+    /// Each CR and LF that is not part of a CRLF becomes one. NULs before a dot get a dot before them: there are servers
+    /// that drop NULs before they look for the end, and to all others it is stuffing like any other.
     fn make_crlf(&mut self, piece: &[u8], out: &mut Insertions<'_>) {
         let mut at = 0;
         while let Some(&octet) = piece.get(at) {
             match self.state {
                 WriteState::LineStart | WriteState::AfterLf => {
-                    if octet == b'.' {
+                    if octet == 0 {
+                        let rest = piece.get(at..).unwrap_or_default();
+                        let Some(nuls) = rest.iter().position(|&octet| octet != 0) else {
+                            self.nuls = rest.len();
+                            return;
+                        };
+                        if rest.get(nuls) == Some(&b'.') {
+                            out.insert(at, b'.');
+                        }
+                    } else if octet == b'.' {
                         out.insert(at, b'.');
                     }
                     self.state = WriteState::MidLine;
@@ -290,6 +313,13 @@ impl Stuffer {
 
     /// The end mark, with the CRLF the body lacks at its end. The stuffer is ready for the next body.
     pub fn finish(&mut self) -> Bytes {
+        if self.nuls > 0 {
+            let mut end = vec![0; std::mem::take(&mut self.nuls)];
+            self.state = WriteState::LineStart;
+            end.extend_from_slice(b"\r\n.\r\n");
+            self.octets += end.len() as u64;
+            return end.into();
+        }
         let end: &'static [u8] = match (self.state, self.endings) {
             (WriteState::LineStart, _) => b".\r\n",
             (WriteState::AfterCr, Endings::MakeCrlf) => b"\n.\r\n",
@@ -324,10 +354,10 @@ impl Insertions<'_> {
         self.copied = at;
     }
 
-    /// The copy; empty if nothing was inserted.
-    fn finish(mut self) -> Vec<u8> {
+    /// The copy up to `end` in the piece; empty if nothing was inserted.
+    fn finish(mut self, end: usize) -> Vec<u8> {
         if !self.out.is_empty() {
-            self.out.extend_from_slice(&self.piece[self.copied..]);
+            self.out.extend_from_slice(&self.piece[self.copied..end]);
         }
         self.out
     }

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use packetboat_account::Directory;
 use packetboat_store::{OpenError, Store};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::error::{AdminError, ErrorKind};
 use super::execute::{Context, Items, execute};
@@ -21,6 +23,10 @@ use crate::local::Envelope;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::trace::{self, Reader};
+
+/// How long a server that has the store, and does not listen yet, is waited for; and how long until the next try.
+const START_PATIENCE: Duration = Duration::from_secs(3);
+const START_AGAIN: Duration = Duration::from_millis(50);
 
 /// Where requests go.
 #[derive(Debug)]
@@ -40,6 +46,19 @@ impl Office {
     /// Started by root, the process becomes the user whose store it is, so that it leaves no files that the server
     /// cannot open. So call this before there are threads.
     pub async fn open(settings: &Settings) -> Result<Office, AdminError> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            match Office::open_now(settings).await {
+                // A server that is just starting listens in a moment.
+                Err(error) if error.kind == ErrorKind::Unavailable && Instant::now() < deadline => {
+                    sleep(START_AGAIN).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open_now(settings: &Settings) -> Result<Office, AdminError> {
         let path = settings.admin_socket();
         let connected = UnixStream::connect(&path).await;
         match connected.map_err(|error| (error.kind(), error)) {

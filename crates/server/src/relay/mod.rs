@@ -42,7 +42,7 @@ use self::plan::Plan;
 use self::tls::TlsMaker;
 use crate::drive::Pace;
 use crate::metrics::Metrics;
-use crate::secure::{AuthoritiesError, POLICY_REFRESH};
+use crate::secure::{AuthoritiesError, POLICY_LOOK};
 use crate::settings::Settings;
 use crate::shutdown::{Phase, Shutdown, ShutdownSignal};
 
@@ -136,11 +136,11 @@ impl Relay {
     /// Keeps the policies of domains fresh, whoever asks for them.
     async fn refresh_policies(self: Arc<Relay>) {
         loop {
-            sleep(POLICY_REFRESH).await;
             let guard = self.plan.read().guard.clone();
             if let Some(guard) = guard {
                 guard.refresh_policies().await;
             }
+            sleep(POLICY_LOOK).await;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use fetch::Https;
 use sts::Policies;
 
-pub use sts::POLICY_REFRESH;
+pub use sts::POLICY_LOOK;
 pub use verifier::{Authorities, AuthoritiesError, explain};
 
 /// What is to be found out.
@@ -162,8 +162,8 @@ impl<L: Lookup + Clone> Guard<L> {
         Ok(TlsaFacts::None)
     }
 
-    /// Forgets policies that have run out, and fetches those anew that are a day old (RFC 8461, section 3.3). To be
-    /// called every [`POLICY_REFRESH`].
+    /// Forgets policies that have run out, and fetches those anew that are getting old (RFC 8461, section 3.3). To be
+    /// called at start and every [`POLICY_LOOK`].
     pub async fn refresh_policies(&self) {
         if let Some(policies) = &self.policies {
             policies.refresh(&self.lookup, Timestamp::now()).await;

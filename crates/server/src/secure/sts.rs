@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::fetch::Fetch;
 use crate::dns::Lookup;
 
-/// How often policies are looked through: those that are so old are fetched anew (RFC 8461, section 3.3).
-pub const POLICY_REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often policies are looked through for those that are to be fetched anew.
+pub const POLICY_LOOK: Duration = Duration::from_secs(30 * 60);
+/// Policies that are so old are fetched anew: daily (RFC 8461, section 3.3), or sooner where they do not live long.
+const POLICY_REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a fetch that failed is not tried again (RFC 8461, section 3.3).
 const AFTER_FAILURE: Duration = Duration::from_secs(5 * 60);
 /// Domains that are kept in memory.
@@ -52,6 +54,11 @@ impl Held {
         let policy = Policy::parse(kept.text.as_bytes()).ok()?;
         let fetched_at = Timestamp::from_second(kept.fetched_at).ok()?;
         Some(Held { id: kept.id.clone(), fetched_at, policy: Arc::new(policy) })
+    }
+
+    /// Whether it is time to fetch it anew, well before it runs out.
+    fn is_old(&self, now: Timestamp) -> bool {
+        later(self.fetched_at, POLICY_REFRESH.min(self.policy.max_age / 2)) <= now
     }
 
     fn holds(&self, now: Timestamp) -> bool {
@@ -204,9 +211,7 @@ impl<F: Fetch> Policies<F> {
                         unchanged.push(Require::KeyVersion { key: entry.key.clone(), version });
                         gone.push(Op::Remove { key: entry.key.clone() });
                     }
-                    Some(held) if later(held.fetched_at, POLICY_REFRESH) <= now => {
-                        old.push((domain.to_owned(), held.id))
-                    }
+                    Some(held) if held.is_old(now) => old.push((domain.to_owned(), held.id)),
                     Some(_) => {}
                 }
             }

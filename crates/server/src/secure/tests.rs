@@ -452,6 +452,23 @@ async fn policies_are_refreshed_daily_and_go_when_they_have_run_out() {
 }
 
 #[tokio::test]
+async fn a_policy_of_short_life_is_refreshed_before_it_ends() {
+    let (store, _dir) = store();
+    let (zone, web) = (Zone::of(&[(TXT, "v=STSv1; id=a")]), Web::default());
+    let policies = Policies::new(web.clone(), store.clone());
+    web.has("enforce", 7200);
+    assert!(policies.policy(&zone, "example.org", at(0)).await.is_some());
+    policies.refresh(&zone, at(3599)).await;
+    assert_eq!(web.asked(), 1);
+    policies.refresh(&zone, at(3600)).await;
+    assert_eq!(web.asked(), 2);
+    // It holds on, though the domain's announcement cannot be seen at the moment.
+    zone.set(TXT, "BOGUS");
+    assert!(policies.policy(&zone, "example.org", at(10_000)).await.is_some());
+    store.stop().await;
+}
+
+#[tokio::test]
 async fn many_who_ask_at_a_time_cause_one_fetch() {
     let (store, _dir) = store();
     let (zone, web) = (Zone::of(&[(TXT, "v=STSv1; id=a")]), Web::default());

@@ -193,6 +193,29 @@ fn stuffing() {
     }
 }
 
+/// A server that drops NULs before it looks for the end must find none, and one that keeps them every octet.
+#[test]
+fn nuls_hide_no_dot() {
+    for length in 0..7_u32 {
+        for number in 0..4_usize.pow(length) {
+            let body: Vec<u8> = (0..length)
+                .flat_map(|i| [&b"."[..], b"\r\n", b"\0", b"a"][number / 4_usize.pow(i) % 4])
+                .copied()
+                .collect();
+            let wire = stuff(Endings::MakeCrlf, &body);
+            let lacks_end = !body.is_empty() && !body.ends_with(b"\r\n");
+            let sent = [&body[..], if lacks_end { b"\r\n" } else { b"" }].concat();
+            let kept = read(wire.as_bytes());
+            assert_eq!((kept.content.as_bytes(), kept.behind.as_deref()), (&sent[..], Some("")), "{wire:?}");
+            let dropped = read(wire.replace('\0', "").as_bytes());
+            assert_eq!(dropped.behind.as_deref(), Some(""), "{wire:?}");
+        }
+    }
+    let mut stuffer = Stuffer::new(Endings::MakeCrlf);
+    assert!((0..5).all(|_| stuffer.stuff(vec![0; 10 * NULS_MAX].into()).is_empty()));
+    assert_eq!(stuffer.stuff(Bytes::from_static(b".")).len(), NULS_MAX + 2);
+}
+
 #[test]
 fn what_needs_no_stuffing_is_not_copied() {
     let body = Bytes::from_static(b"one\r\ntwo .\r\nthree\r\n");
