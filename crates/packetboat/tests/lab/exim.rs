@@ -14,7 +14,7 @@ pub fn start(host: &Host, domain: &str, users: &[&str]) {
     std::fs::write(state.join("exim.conf"), configuration).unwrap();
     host.shell(
         "mkdir -p /mnt/exim/spool /mnt/exim/log\nchown -R Debian-exim:Debian-exim /mnt/exim /mnt/mail\n\
-         chmod 644 /mnt/exim.conf\nexim4 -C /mnt/exim.conf -bd -q30s",
+         chmod 644 /mnt/exim.conf\nexim4 -C /mnt/exim.conf -bd -q2s",
     );
 }
 
