@@ -184,6 +184,9 @@ pub struct Tried {
     /// How the connection was protected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Why it was not, where the server offered it and it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_failed: Option<String>,
     /// How far it went.
     pub stage: Stage,
     /// What the server said.
@@ -235,6 +238,7 @@ impl Tried {
                 cipher: cipher.clone(),
                 verified: *verified,
             }),
+            tls_failed: attempt.tls_failed.clone(),
             stage: attempt.stage,
             reply: attempt.reply.as_ref().map(ToString::to_string),
             status: attempt.status,

@@ -240,6 +240,9 @@ pub struct Attempt {
     /// How the connection was protected; `None`: it was not.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSeen>,
+    /// Why it was not, where the server offered it and it failed.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub tls_failed: Option<String>,
     /// How far it went.
     #[serde(rename = "g")]
     pub stage: Stage,
@@ -257,13 +260,25 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt that got this far; the rest is set by who made it.
     pub fn new(at: i64, stage: Stage) -> Attempt {
-        let text = String::new();
-        Attempt { at, host: None, address: None, tls: None, stage, reply: None, status: None, text }
+        Attempt {
+            at,
+            host: None,
+            address: None,
+            tls: None,
+            tls_failed: None,
+            stage,
+            reply: None,
+            status: None,
+            text: String::new(),
+        }
     }
 
     /// Keeps no more of what others said than fits a row.
     pub fn bounded(mut self) -> Attempt {
         shorten(&mut self.text, TEXT_MAX);
+        if let Some(why) = &mut self.tls_failed {
+            shorten(why, TEXT_MAX);
+        }
         if let Some(host) = &mut self.host {
             shorten(host, TEXT_MAX);
         }

@@ -192,6 +192,9 @@ fn was_tried(tried: &Tried) -> String {
             && !matches!(tried.stage, Stage::Lookup | Stage::Connect | Stage::Here) =>
         {
             text.push_str(", in the clear");
+            if let Some(why) = &tried.tls_failed {
+                let _ = write!(text, " because TLS failed: {}", plain(why));
+            }
         }
         None => {}
     }

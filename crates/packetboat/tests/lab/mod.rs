@@ -7,6 +7,7 @@ pub mod dns;
 pub mod exim;
 pub mod mounts;
 pub mod net;
+pub mod nsd;
 pub mod postfix;
 
 use std::time::{Duration, Instant};

@@ -145,8 +145,8 @@ pub(super) struct Carriage {
     pub(super) wish: Wish,
     /// Who wants TLS, if it must be.
     pub(super) required: Option<String>,
-    /// TLS was wanted, and did not come about.
-    pub(super) clear_by_need: bool,
+    /// TLS was wanted, and did not come about: why.
+    pub(super) clear_by_need: Option<String>,
     /// How long the connection waits for another message.
     pub(super) idle_time: Duration,
     /// Messages that it may carry.
@@ -211,6 +211,7 @@ impl Courier {
             host: Some(self.carriage.host.clone()),
             address: self.carriage.address,
             tls: self.tls.clone(),
+            tls_failed: self.carriage.clear_by_need.clone(),
             ..Attempt::new(super::now(), stage)
         }
     }
@@ -320,7 +321,7 @@ impl Courier {
         self.messages = self.messages.saturating_add(1);
         let attempt = self.attempt(Stage::End);
         let dsn = session.capabilities().dsn;
-        let clear_by_need = self.carriage.clear_by_need;
+        let clear_by_need = self.carriage.clear_by_need.is_some();
         let Some(work) = &mut self.work else { return };
         let found = verdict::verdicts(&work.tally, &outcome, &attempt, dsn, clear_by_need);
         let mut again = Vec::new();

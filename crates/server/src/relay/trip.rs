@@ -143,16 +143,17 @@ impl Relay {
             idle_time: way.plan.idle,
             messages_max: way.plan.messages,
         };
-        let mut courier = Courier::new(Arc::clone(&self.depot), carriage(&tls, false), load);
+        let mut courier = Courier::new(Arc::clone(&self.depot), carriage(&tls, None), load);
         self.drive(way, &mut courier, conn, tls, host.implicit_tls).await;
         if !courier.tls_failed() || demand.is_required() || self.is_stopping() {
             return courier.after();
         }
         let Ok(conn) = way.plan.dialer.again(&host, address).await else { return courier.after() };
         tracing::info!(destination = way.destination, host = host.name, "TLS failed; in the clear then");
-        let After::Again { load, .. } = courier.after() else { return After::Done };
+        let After::Again { load, why, .. } = courier.after() else { return After::Done };
+        let failure = why.map_or_else(String::new, |why| why.text);
         let tls = TlsPlan::clear();
-        let mut courier = Courier::new(Arc::clone(&self.depot), carriage(&tls, true), load);
+        let mut courier = Courier::new(Arc::clone(&self.depot), carriage(&tls, Some(failure)), load);
         self.drive(way, &mut courier, conn, tls, false).await;
         drop(permit);
         courier.after()

@@ -80,7 +80,7 @@ impl Relay {
             seen: TlsPlan::clear().seen,
             wish: Wish::Usual,
             required: None,
-            clear_by_need: false,
+            clear_by_need: None,
             idle_time: Duration::ZERO,
             messages_max: plan.messages,
         };

@@ -42,6 +42,7 @@ fn tried(number: u64, at: i64, to: &str) -> Event {
         host: None,
         address: None,
         tls: None,
+        tls_failed: None,
         stage: Stage::Connect,
         reply: None,
         status: None,
