@@ -315,8 +315,8 @@ impl World {
         let said = command.args(["trace", "--json", to]).output().unwrap();
         let text = String::from_utf8(said.stdout).unwrap();
         let story: Value = serde_json::from_str(text.lines().next()?).unwrap();
-        let tries = story["events"].as_array().unwrap().iter().filter(|it| it["event"] == "tried");
-        tries.last().cloned()
+        let mut tries = story["events"].as_array().unwrap().iter().filter(|it| it["event"] == "tried");
+        tries.next_back().cloned()
     }
 }
 

@@ -48,7 +48,14 @@ pub(super) struct Work {
     tally: Tally,
     /// What is decided, for each of the errand's recipients.
     verdicts: Vec<Option<Verdict>>,
+    /// What holds if no other host says otherwise.
+    so_far: Vec<Option<Verdict>>,
+    /// Hosts that put it off.
+    hosts: u32,
 }
+
+/// Hosts that a message is offered to in one go which they put off. It comes again anyway.
+const HOSTS_IN_A_ROW: u32 = 2;
 
 impl Work {
     pub(super) fn new(errand: Errand) -> Work {
@@ -59,7 +66,19 @@ impl Work {
             round: (0..recipients).collect(),
             tally: Tally::of(recipients),
             verdicts: vec![None; recipients],
+            so_far: vec![None; recipients],
+            hosts: 0,
         }
+    }
+
+    /// Whether a host has put it off, and it is on its way to others.
+    pub(super) fn was_put_off(&self) -> bool {
+        self.hosts > 0
+    }
+
+    /// Nobody has it yet, so that a crash would make no copies.
+    fn is_undelivered(&self) -> bool {
+        !self.verdicts.iter().any(|it| matches!(it, Some(Verdict::Delivered { .. })))
     }
 
     /// What the sender asks for the way.
@@ -79,9 +98,15 @@ impl Work {
         self.round = round;
     }
 
-    /// All verdicts; `rest` for those that have none.
+    /// All verdicts; `rest` for those that have none. What one host could not do is not final where another one has not
+    /// been heard.
     fn decided(self, rest: &Verdict) -> (Errand, Vec<Verdict>) {
-        (self.errand, self.verdicts.into_iter().map(|it| it.unwrap_or_else(|| rest.clone())).collect())
+        let one = |(verdict, so_far): (Option<Verdict>, Option<Verdict>)| match (verdict, so_far, rest) {
+            (Some(verdict), _, _) => verdict,
+            (None, Some(Verdict::Failed(_)), Verdict::Deferred(_)) | (None, None, _) => rest.clone(),
+            (None, Some(so_far), _) => so_far,
+        };
+        (self.errand, self.verdicts.into_iter().zip(self.so_far).map(one).collect())
     }
 }
 
@@ -112,6 +137,8 @@ pub(super) enum After {
         carried: u32,
         /// The server was ready for messages at one time.
         was_ready: bool,
+        /// The message in hand is to be offered to another host.
+        elsewhere: bool,
     },
 }
 
@@ -131,6 +158,7 @@ pub(super) struct Courier {
     tls: Option<TlsSeen>,
     why: Option<Attempt>,
     tls_failed: bool,
+    elsewhere: bool,
 }
 
 /// What a courier has to know of its connection.
@@ -151,6 +179,10 @@ pub(super) struct Carriage {
     pub(super) idle_time: Duration,
     /// Messages that it may carry.
     pub(super) messages_max: u32,
+    /// The next hop has another host, which may do what this one does not.
+    pub(super) another: bool,
+    /// A host before this one could not be reached, and may do what this one cannot.
+    pub(super) hope: bool,
 }
 
 impl Courier {
@@ -168,6 +200,7 @@ impl Courier {
             tls: None,
             why: None,
             tls_failed: false,
+            elsewhere: false,
         }
     }
 
@@ -201,6 +234,7 @@ impl Courier {
                     why: self.why.map(Box::new),
                     carried: self.messages,
                     was_ready: self.was_ready,
+                    elsewhere: self.elsewhere,
                 }
             }
         }
@@ -324,15 +358,39 @@ impl Courier {
         let clear_by_need = self.carriage.clear_by_need.is_some();
         let Some(work) = &mut self.work else { return };
         let found = verdict::verdicts(&work.tally, &outcome, &attempt, dsn, clear_by_need);
-        let mut again = Vec::new();
+        let taken = found.iter().any(|it| matches!(it, Some(Verdict::Delivered { .. })));
+        let may_go_on = self.carriage.another && !taken && work.is_undelivered();
+        let lacks = matches!(outcome, Outcome::NotOffered(_));
+        let (mut again, mut elsewhere) = (Vec::new(), Vec::new());
         for (place, verdict) in work.round.clone().into_iter().zip(found) {
-            match (verdict, work.verdicts.get_mut(place)) {
-                (None, _) => again.push(place),
-                (verdict, Some(entry)) => *entry = verdict,
-                (Some(_), None) => {}
+            let Some(verdict) = verdict else {
+                again.push(place);
+                continue;
+            };
+            let verdict = match (verdict, work.so_far.get(place)) {
+                // Another host has put it off, or may yet be reached: what this one lacks is not the end.
+                (Verdict::Failed(_), Some(Some(put_off @ Verdict::Deferred(_)))) if lacks => put_off.clone(),
+                (Verdict::Failed(attempt), _) if lacks && self.carriage.hope => Verdict::Deferred(attempt),
+                (verdict, _) => verdict,
+            };
+            let goes_on = lacks || (verdict::another_host_may(&verdict) && work.hosts + 1 < HOSTS_IN_A_ROW);
+            if may_go_on && goes_on {
+                if let Some(entry) = work.so_far.get_mut(place) {
+                    *entry = Some(verdict);
+                }
+                elsewhere.push(place);
+            } else if let Some(entry) = work.verdicts.get_mut(place) {
+                *entry = Some(verdict);
             }
         }
-        if again.is_empty() {
+        if !elsewhere.is_empty() {
+            // To the next host (RFC 5321 section 5.1, RFC 8689 section 4.2.1).
+            self.why = elsewhere.first().and_then(|&place| work.so_far.get(place)?.as_ref()).and_then(reason);
+            work.hosts = work.hosts.saturating_add(1);
+            work.again(elsewhere);
+            self.elsewhere = true;
+            session.quit();
+        } else if again.is_empty() {
             self.settle_rest(Verdict::Untried).await;
         } else {
             // Sent when the session is ready again.
@@ -379,6 +437,13 @@ impl Courier {
             Some(slot) => self.depot.settle(slot, work, &rest).await,
             None => self.work = Some(work),
         }
+    }
+}
+
+fn reason(verdict: &Verdict) -> Option<Attempt> {
+    match verdict {
+        Verdict::Deferred(attempt) | Verdict::Failed(attempt) => Some(attempt.clone()),
+        Verdict::Delivered { .. } | Verdict::Untried => None,
     }
 }
 

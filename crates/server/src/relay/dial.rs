@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::choice::{self, NoHost, Prefer};
 use super::demand::{SameForAll, TlsDemand, TlsRules};
-use super::hosts::{HostLimit, HostPermit, Unreachable};
+use super::hosts::{HostLimit, HostPermit, OwnAddresses, Unreachable};
 use crate::conn::Conn;
 use crate::dns::Lookup;
 
@@ -131,6 +131,8 @@ pub(super) struct NotDialled {
     pub(super) status: Option<(u8, u16, u16)>,
     /// It is only that there is no address under the name.
     no_address: bool,
+    /// It is this server.
+    ourselves: bool,
 }
 
 /// The hosts of one next hop that are still to be tried.
@@ -144,11 +146,35 @@ pub(super) struct Itinerary {
     tries: usize,
     /// All failures so far were hosts without addresses.
     no_address: bool,
+    /// It ended at this server.
+    leads_here: bool,
 }
 
 impl Itinerary {
     pub(super) fn new(domain: Option<String>, hosts: Vec<Host>) -> Itinerary {
-        Itinerary { domain, hosts: hosts.into(), current: None, tries: 0, no_address: true }
+        Itinerary {
+            domain,
+            hosts: hosts.into(),
+            current: None,
+            tries: 0,
+            no_address: true,
+            leads_here: false,
+        }
+    }
+
+    /// Whether this server was found to be the best host, or every better one has no address.
+    pub(super) fn leads_here(&self) -> bool {
+        self.leads_here && self.no_address
+    }
+
+    /// Whether there is another host to be tried.
+    pub(super) fn has_another_host(&self) -> bool {
+        !self.hosts.is_empty() && self.tries < TRIES_MAX
+    }
+
+    /// No more of the host in turn.
+    pub(super) fn leave_host(&mut self) {
+        self.current = None;
     }
 
     /// Whether nothing but missing addresses stood in the way.
@@ -168,6 +194,7 @@ pub(super) struct Dialer<L> {
     pub(super) default: SameForAll,
     pub(super) unreachable: Unreachable,
     pub(super) limit: HostLimit,
+    pub(super) own: OwnAddresses,
 }
 
 fn random() -> u64 {
@@ -221,7 +248,12 @@ impl<L: Lookup + Sync> Dialer<L> {
                     }
                     Ok((demand, addresses)) => itinerary.current = Some((host, demand, addresses)),
                     Err(why) => {
-                        itinerary.no_address &= why.no_address;
+                        itinerary.no_address &= why.no_address || why.ourselves;
+                        if why.ourselves {
+                            // What is not better than we are would only hand the message back (RFC 5321 section 5.1).
+                            itinerary.leads_here = true;
+                            itinerary.hosts.clear();
+                        }
                         failed(why);
                     }
                 }
@@ -265,6 +297,7 @@ impl<L: Lookup + Sync> Dialer<L> {
             why,
             status: None,
             no_address,
+            ourselves: false,
         };
         let (addresses, port) = match &host.place {
             Place::Local => (Vec::new(), 0),
@@ -286,6 +319,12 @@ impl<L: Lookup + Sync> Dialer<L> {
         };
         if addresses.is_empty() && !matches!(host.place, Place::Local) {
             return Err(not("there is no address under this name".to_owned(), true));
+        }
+        if matches!(host.place, Place::Dns { .. })
+            && addresses.iter().any(|address| self.own.is(SocketAddr::new(*address, port)))
+        {
+            let why = "this is one of the addresses of this server".to_owned();
+            return Err(NotDialled { ourselves: true, ..not(why, false) });
         }
         let demand = match (&host.demand, domain) {
             (Some(demand), _) => demand.clone(),
@@ -320,6 +359,7 @@ impl<L: Lookup + Sync> Dialer<L> {
                 why: error.to_string(),
                 status: None,
                 no_address: false,
+                ourselves: false,
             }),
         }
     }
@@ -341,6 +381,7 @@ impl<L: Lookup + Sync> Dialer<L> {
             why,
             status: None,
             no_address: false,
+            ourselves: false,
         };
         loop {
             let mut next_at = None;

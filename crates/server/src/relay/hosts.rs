@@ -2,7 +2,7 @@
 //! connections each has from us.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,31 @@ impl Unreachable {
     pub(super) fn forget(&self, address: SocketAddr) {
         self.until.lock().remove(&address);
     }
+}
+
+/// Where this server takes mail from others.
+#[derive(Debug, Default)]
+pub(super) struct OwnAddresses(Vec<SocketAddr>);
+
+impl OwnAddresses {
+    /// These, of which an unspecified address stands for all of the machine.
+    pub(super) fn new(listening: impl IntoIterator<Item = SocketAddr>) -> OwnAddresses {
+        OwnAddresses(listening.into_iter().collect())
+    }
+
+    /// Whether a connection to there would come out here.
+    pub(super) fn is(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.0.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip().to_canonical() == ip || (own.ip().is_unspecified() && is_of_this_machine(ip)))
+        })
+    }
+}
+
+/// Only an address of this machine can be bound.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// Connections that each host may have from us at a time, whichever domains they are for.
@@ -114,6 +139,22 @@ mod tests {
         assert_eq!(hosts.until.lock().len(), MEMORY);
         hosts.note(one, "refused", now + Duration::from_secs(31));
         assert_eq!(hosts.until.lock().len(), 1);
+    }
+
+    #[test]
+    fn where_we_listen_ourselves() {
+        let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        for (listening, address, expected) in [
+            ("0.0.0.0:25", "127.0.0.1:25", true),
+            ("[::]:25", "127.0.0.1:25", true),
+            ("[::]:25", "192.0.2.1:25", false),
+            ("[::]:25", "127.0.0.1:26", false),
+            ("127.0.0.2:25", "127.0.0.2:25", true),
+            ("127.0.0.2:25", "[::ffff:127.0.0.2]:25", true),
+            ("127.0.0.2:25", "127.0.0.1:25", false),
+        ] {
+            assert_eq!(OwnAddresses::new([at(listening)]).is(at(address)), expected, "{listening} {address}");
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read as _;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,11 @@ use packetboat_wire::sasl::Credentials;
 use super::choice::Prefer;
 use super::demand::{Required, SameForAll, TlsDemand, TlsRules};
 use super::dial::{self, DialSettings, Dialer, Host, Itinerary, NoWay};
-use super::hosts::{HostLimit, Unreachable};
+use super::hosts::{HostLimit, OwnAddresses, Unreachable};
 use super::tls::TlsMaker;
 use crate::dns::{Resolver, ResolverOptions};
 use crate::secure::{self, AuthoritiesError, Guard};
-use crate::settings::{Family, OutgoingTls, Settings, Smarthost, SmarthostTls};
+use crate::settings::{Family, ListenAddress, OutgoingTls, Settings, Smarthost, SmarthostTls};
 
 /// Octets of a password file that are read.
 const PASSWORD_MAX: u64 = 4096;
@@ -117,6 +118,7 @@ impl Plan {
                 default,
                 unreachable: Unreachable::new(relay.unreachable),
                 limit: HostLimit::new(usize::try_from(relay.connections_per_host).unwrap_or(usize::MAX)),
+                own: OwnAddresses::new(settings.listen.smtp.iter().filter_map(listening)),
             },
             guard,
             own: vec![hostname, hello.clone()],
@@ -157,6 +159,14 @@ impl Plan {
             },
             NextHop::Peer(_) => Err(unfit()),
         }
+    }
+}
+
+fn listening(place: &ListenAddress) -> Option<SocketAddr> {
+    match place {
+        ListenAddress::Port(port) => Some((Ipv6Addr::UNSPECIFIED, *port).into()),
+        ListenAddress::Tcp(address) => Some(*address),
+        ListenAddress::Unix(_) => None,
     }
 }
 

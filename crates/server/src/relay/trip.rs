@@ -44,6 +44,12 @@ impl Relay {
         let mut losses = 0;
         while let Some(left) = self.trip(&hop, &destination, load, &mut losses).await {
             load = left;
+            if load.work.is_none() {
+                match self.depot.queue.errand(&mut load.slot).await {
+                    Some(errand) => load.work = Some(Box::new(Work::new(errand))),
+                    None => return self.depot.queue.finished(load.slot).await,
+                }
+            }
         }
     }
 
@@ -76,7 +82,13 @@ impl Relay {
             let Some(dialled) = way.plan.dialer.next(&mut way.course.itinerary, wish, &mut failed).await
             else {
                 let why = why.unwrap_or_else(|| told(Stage::Lookup, Status(4, 4, 1), String::new()));
-                if way.course.itinerary.has_no_address() {
+                if way.course.itinerary.leads_here() {
+                    self.fail(load, nowhere(&NoHost::Ourselves)).await;
+                } else if load.work.as_ref().is_some_and(|work| work.was_put_off()) {
+                    // Somebody was there.
+                    let verdict = if forbidden { Verdict::Failed(why) } else { Verdict::Deferred(why) };
+                    self.put_off(load, &verdict).await;
+                } else if way.course.itinerary.has_no_address() {
                     self.fail(load, no_address(why)).await;
                 } else if wish == Wish::Usual {
                     self.give_up(load, why).await;
@@ -87,8 +99,9 @@ impl Relay {
                 }
                 return None;
             };
-            let After::Again { load: left, why: last, carried, was_ready } =
-                self.converse(&way, dialled, load).await
+            let hope = why.is_some() && !forbidden;
+            let After::Again { load: left, why: last, carried, was_ready, elsewhere } =
+                self.converse(&way, dialled, load, hope).await
             else {
                 return None;
             };
@@ -97,6 +110,13 @@ impl Relay {
                 // What is in hand is tried again after the next start.
                 self.depot.queue.finished(load.slot).await;
                 return None;
+            }
+            if elsewhere {
+                tracing::info!(destination, "put off; to the next host");
+                way.course.itinerary.leave_host();
+                why = last.map(|last| *last).or(why);
+                *losses = 0;
+                continue;
             }
             forbidden &= last.as_deref().is_some_and(is_forbidden);
             let used_up = carried > 0 || last.is_none();
@@ -117,7 +137,7 @@ impl Relay {
     }
 
     /// One connection, from the greeting to its end. Where TLS fails and need not be, another one follows in the clear.
-    async fn converse(&self, way: &Way<'_>, dialled: Dialled, load: Load) -> After {
+    async fn converse(&self, way: &Way<'_>, dialled: Dialled, load: Load, hope: bool) -> After {
         let Dialled { conn, host, address, demand, permit } = dialled;
         let ip = address.map(|address| address.ip());
         let usual = way.plan.guard.as_ref().and_then(|guard| guard.authorities().verifier().ok());
@@ -126,9 +146,17 @@ impl Relay {
             Err(why) => {
                 let attempt = told(Stage::Tls, Status(4, 7, 5), why);
                 let why = Attempt { host: Some(host.name.clone()), address: ip, ..attempt };
-                return After::Again { load, why: Some(Box::new(why)), carried: 0, was_ready: false };
+                return After::Again {
+                    load,
+                    why: Some(Box::new(why)),
+                    carried: 0,
+                    was_ready: false,
+                    elsewhere: false,
+                };
             }
         };
+        // The best host is the one for all that comes after.
+        let put_off = load.work.as_ref().is_some_and(|work| work.was_put_off());
         let carriage = |tls: &TlsPlan, clear_by_need| Carriage {
             destination: way.destination.to_owned(),
             host: host.name.clone(),
@@ -141,7 +169,9 @@ impl Relay {
             },
             clear_by_need,
             idle_time: way.plan.idle,
-            messages_max: way.plan.messages,
+            messages_max: if put_off { 1 } else { way.plan.messages },
+            another: way.course.itinerary.has_another_host(),
+            hope,
         };
         let mut courier = Courier::new(Arc::clone(&self.depot), carriage(&tls, None), load);
         self.drive(way, &mut courier, conn, tls, host.implicit_tls).await;

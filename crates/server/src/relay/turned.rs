@@ -81,6 +81,8 @@ impl Relay {
             wish: Wish::Usual,
             required: None,
             clear_by_need: None,
+            another: false,
+            hope: false,
             idle_time: Duration::ZERO,
             messages_max: plan.messages,
         };

@@ -99,6 +99,15 @@ pub(super) fn verdicts(
     (0..tally.recipients.len()).map(one).collect()
 }
 
+/// Whether another host of the same next hop may well take what this one has put off: it has not been sent yet, and what was
+/// said is not about a mailbox, which is full everywhere.
+pub(super) fn another_host_may(verdict: &Verdict) -> bool {
+    let Verdict::Deferred(attempt) = verdict else { return false };
+    let Some(reply) = &attempt.reply else { return false };
+    matches!(attempt.stage, Stage::Sender | Stage::Recipient | Stage::Data)
+        && reply.enhanced.is_none_or(|status| status.1 != 2)
+}
+
 /// What is said where the next server lacks what a message needs.
 fn lacking(extension: Extension) -> (Status, &'static str) {
     match extension {
@@ -284,6 +293,23 @@ mod tests {
             let verdicts = verdicts(&tally(recipients), &outcome, &attempt, false, false);
             assert_eq!(shown(&verdicts), expected, "{recipients:?} {outcome:?}");
         }
+    }
+
+    #[test]
+    fn another_host_is_asked_only_where_it_may_know_better() {
+        for (stage, text, expected) in [
+            (Stage::Sender, "451 try later", true),
+            (Stage::Recipient, "451 4.7.1 try later", true),
+            (Stage::Data, "452 4.3.1 disk full", true),
+            (Stage::Recipient, "452 4.2.2 mailbox full", false),
+            (Stage::Recipient, "450 4.2.0 greylisted", false),
+            (Stage::End, "451 try later", false),
+        ] {
+            let attempt = Attempt { reply: Some(remote(&reply(text))), ..Attempt::new(0, stage) };
+            assert_eq!(another_host_may(&Verdict::Deferred(attempt.clone())), expected, "{text}");
+            assert!(!another_host_may(&Verdict::Failed(attempt)));
+        }
+        assert!(!another_host_may(&Verdict::Deferred(Attempt::new(0, Stage::Sender))));
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn dialer(lines: &[&str], port: u16) -> Dialer<Zone> {
         default,
         unreachable: Unreachable::new(Duration::from_secs(30)),
         limit: HostLimit::new(2),
+        own: OwnAddresses::default(),
     }
 }
 
@@ -170,6 +171,33 @@ async fn where_there_is_nobody() {
     ] {
         assert_eq!(journey(&dialer, domain).await, expected, "{domain}");
     }
+}
+
+#[tokio::test]
+async fn this_server_is_known_by_its_addresses() {
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let zone = [
+        "better.test MX 10 dead.test",
+        "better.test MX 20 alias.test",
+        "better.test MX 30 worse.test",
+        "best.test MX 10 alias.test",
+        "best.test MX 20 worse.test",
+        "dead.test A 127.0.0.3",
+        "alias.test A 127.0.0.4",
+        "worse.test A 127.0.0.2",
+    ];
+    let dialer = Dialer {
+        own: OwnAddresses::new([SocketAddr::new([127, 0, 0, 4].into(), at.port())]),
+        ..dialer(&zone, at.port())
+    };
+    let here = "- alias.test this is one of the addresses of this server";
+    assert_eq!(journey(&dialer, "best.test").await, [here, "no address"]);
+    let seen = journey(&dialer, "better.test").await;
+    assert!(
+        seen.len() == 2 && seen[0].starts_with("- dead.test Connection refused") && seen[1] == here,
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
