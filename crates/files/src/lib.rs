@@ -10,6 +10,7 @@ mod copy;
 mod digest;
 mod list;
 mod made;
+mod part;
 mod path;
 pub mod policy;
 mod refusal;
@@ -24,6 +25,7 @@ mod witness;
 
 pub use digest::{Algorithm, Checksum};
 pub use list::{Entry, Kind, Lister};
+pub use part::{Keeping, Sweep, Swept};
 pub use path::{InvalidPath, VirtualPath};
 pub use refusal::Refusal;
 pub use rights::{Grant, Right, Rights};

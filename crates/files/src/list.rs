@@ -1,7 +1,7 @@
 //! What is in a directory: one entry after the other, however many there are.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, StatxFlags, readlinkat, statx};
 
@@ -99,13 +99,13 @@ impl Iterator for Lister {
 }
 
 /// The facts of a name in a directory; a link is told as a link. An empty name is the directory, or file, itself.
-pub(crate) fn look(directory: &OwnedFd, name: &[u8]) -> Result<Entry, Refusal> {
+pub(crate) fn look(directory: impl AsFd, name: &[u8]) -> Result<Entry, Refusal> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let facts = statx(directory, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?;
+    let facts = statx(&directory, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?;
     let kind = match FileType::from_raw_mode(facts.stx_mode.into()) {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
+        FileType::Symlink => Kind::Link(readlinkat(&directory, name, Vec::new())?.into_bytes()),
         _ => Kind::Other,
     };
     let created = StatxFlags::from_bits_retain(facts.stx_mask)

@@ -53,6 +53,9 @@ pub enum Refusal {
     /// This file system cannot.
     #[error("the file system does not support this")]
     NotSupported,
+    /// An upload to this path, newer than the file that is there, was broken off after so many octets.
+    #[error("an upload was broken off after {0} octets: go on there, or store the file anew")]
+    BrokenOff(u64),
     /// Whoever asked for it does not want it any more.
     #[error("stopped")]
     Stopped,

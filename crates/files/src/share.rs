@@ -115,6 +115,8 @@ pub(crate) struct Held {
     credit: u64,
     /// Octets that were charged for it.
     octets: u64,
+    /// Files that were.
+    files: u64,
     /// Up to this length nobody has to be asked.
     free_until: u64,
 }
@@ -129,7 +131,18 @@ impl Held {
         }
         let credit = replaces.unwrap_or(0);
         let free_until = credit.saturating_add(share.room().map_or(STEP, |room| room.min(STEP)));
-        Ok(Held { share, credit, octets: 0, free_until })
+        Ok(Held { share, credit, octets: 0, files: 0, free_until })
+    }
+
+    /// For an upload that begins with a part of so many octets, which is charged already.
+    pub(crate) fn of_part(share: Arc<dyn Share>, replaces: Option<u64>, octets: u64) -> Held {
+        let credit = replaces.unwrap_or(0);
+        Held { share, credit, octets, files: 1, free_until: octets }
+    }
+
+    /// Somebody else holds it.
+    pub(crate) fn forget(mut self) {
+        (self.octets, self.files) = (0, 0);
     }
 
     /// Whether the upload could grow to this length, as things are.
@@ -167,8 +180,8 @@ impl Held {
     /// is kept from now on; `undo` takes it back.
     pub(crate) fn settle(&mut self, octets: u64, replaced: Option<u64>) -> Result<(), Refusal> {
         let more = signed(octets) - signed(replaced.unwrap_or(0)) - signed(self.octets);
-        self.share.charge(more, i64::from(replaced.is_none()))?;
-        self.octets = 0;
+        self.share.charge(more, i64::from(replaced.is_none()) - signed(self.files))?;
+        (self.octets, self.files) = (0, 0);
         Ok(())
     }
 
@@ -181,8 +194,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.octets > 0 {
-            give_back(&*self.share, -signed(self.octets), 0);
+        if self.octets > 0 || self.files > 0 {
+            give_back(&*self.share, -signed(self.octets), -signed(self.files));
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct Space {
     rules: Arc<Rules>,
     witness: Option<Arc<dyn Witness>>,
     owner: Arc<Owner>,
+    resumes: Option<Arc<str>>,
 }
 
 /// Whose a space is: what listings name as owner and group of everything in it. Whatever the system says of the files, all
@@ -70,16 +71,16 @@ impl Default for Owner {
 }
 
 /// Where a path leads on this machine.
-struct Place<'a> {
-    tree: &'a Tree,
-    parts: Vec<Vec<u8>>,
+pub(crate) struct Place<'a> {
+    pub(crate) tree: &'a Tree,
+    pub(crate) parts: Vec<Vec<u8>>,
 }
 
 impl Space {
     /// A space with a tree at its root, and others within.
     pub fn new(mounts: Vec<Mount>, grants: Vec<Grant>, sync: Sync, umask: u32) -> Space {
         let (rules, owner) = (Arc::default(), Arc::default());
-        Space { mounts, grants, sync, umask, rules, witness: None, owner }
+        Space { mounts, grants, sync, umask, rules, witness: None, owner, resumes: None }
     }
 
     /// The same space, by these rules.
@@ -116,6 +117,20 @@ impl Space {
     #[must_use]
     pub fn owned_by(self, owner: Owner) -> Space {
         Space { owner: Arc::new(owner), ..self }
+    }
+
+    /// The same space, of a user who can go on with uploads that were broken off, by this name; see [`Rules::keeping`].
+    #[must_use]
+    pub fn resumed_by(self, user: &str) -> Space {
+        Space { resumes: Some(user.into()), ..self }
+    }
+
+    pub(crate) fn resumes(&self) -> Option<&str> {
+        self.resumes.as_deref()
+    }
+
+    pub(crate) fn sync(&self) -> Sync {
+        self.sync
     }
 
     /// Whose it is.
@@ -164,7 +179,7 @@ impl Space {
         self.mounts.push(mount);
     }
 
-    fn place(&self, path: &VirtualPath) -> Result<Place<'_>, Refusal> {
+    pub(crate) fn place(&self, path: &VirtualPath) -> Result<Place<'_>, Refusal> {
         let fits = self.mounts.iter().filter_map(|mount| Some((mount, path.under(&mount.at)?)));
         let (mount, parts) = fits.max_by_key(|(mount, _)| mount.at.parts().len()).ok_or(Refusal::NotFound)?;
         Ok(Place { tree: &mount.tree, parts: parts.to_vec() })
@@ -223,7 +238,7 @@ impl Space {
         self.permits(path, Right::Read)?;
         let place = self.place(path)?;
         let file = place.tree.file(&place.parts)?;
-        let mut entry = look(&file.try_clone().map_err(|e| Refusal::Failed(e.to_string()))?.into(), b"")?;
+        let mut entry = look(&file, b"")?;
         entry.name = path.parts().last().cloned().unwrap_or_default();
         match entry.kind {
             Kind::File => Ok((file, entry)),
@@ -263,11 +278,15 @@ impl Space {
             How::Create | How::Unique => false,
         };
         self.permits(path, if there { Right::Write } else { Right::Create })?;
-        self.upload(path, self.replacing(path, how), umask, random)
+        let mut upload = self.upload(path, self.replacing(path, how), umask, random)?;
+        if how != How::Unique {
+            upload.keep = self.keep_anew(path)?;
+        }
+        Ok(upload)
     }
 
     /// Who may not replace a file does not replace one that comes into being while they upload, either.
-    fn replacing(&self, path: &VirtualPath, how: How) -> How {
+    pub(crate) fn replacing(&self, path: &VirtualPath, how: How) -> How {
         let may = self.rights(path).has(Right::Write);
         if how == How::Replace && !may { How::Create } else { how }
     }
@@ -293,10 +312,15 @@ impl Space {
         let mode = 0o666 & !umask.unwrap_or(self.umask);
         let mut upload = Upload::begin(directory, &name, how, mode, self.sync, held, random)?;
         upload.digest(&self.rules.checksums);
+        self.attend(&mut upload, path);
+        Ok(upload)
+    }
+
+    /// Whoever is told of what changes is told of this upload.
+    pub(crate) fn attend(&self, upload: &mut Upload, path: &VirtualPath) {
         if let Some(witness) = &self.witness {
             upload.witnessed(Arc::clone(witness), path.clone());
         }
-        Ok(upload)
     }
 
     /// The checksum of octets of a file, from `start` up to before `end`. Takes as long as reading them, unless it was kept;
@@ -333,9 +357,13 @@ impl Space {
     ) -> Result<(Upload, u64), Refusal> {
         let there = self.is_there(path)?;
         self.permits(path, if there { Right::Append } else { Right::Create })?;
+        if let Some(part) = self.append_to_part(path, there, random)? {
+            return Ok(part);
+        }
         let how = if there { How::Replace } else { self.replacing(path, How::Replace) };
         let mut upload = self.upload(path, how, umask, random)?;
         if !there {
+            upload.keep = self.keep(path)?.map(Box::new);
             return Ok((upload, 0));
         }
         let place = self.place(path)?;
@@ -409,13 +437,16 @@ impl Space {
     pub fn remove(&self, path: &VirtualPath) -> Result<(), Refusal> {
         self.permits(path, Right::Delete)?;
         let (directory, name) = self.parent(path)?;
-        self.counted(path, [&name, &name], |counted| {
+        // What was begun of it goes with it, and alone if there is nothing else.
+        let part = self.forget_part(path)?;
+        let removed = self.counted(path, [&name, &name], |counted| {
             let freed = if counted { kept_octets(&directory, &name)? } else { None };
             self.witnessed(Act::Remove, (path, &directory, &name), None, || {
                 Ok(unlinkat(&directory, &name[..], AtFlags::empty())?)
             })?;
             Ok(((), freed))
-        })
+        });
+        if part && removed == Err(Refusal::NotFound) { Ok(()) } else { removed }
     }
 
     /// Does something by which what has one of these names is gone; `change` says of how many octets it was, if it is asked.

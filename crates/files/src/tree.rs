@@ -11,6 +11,7 @@ use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
 use rustix::io::Errno;
 
 use crate::list::look;
+use crate::part::PLACE;
 use crate::{Kind, Refusal, Share, Usage};
 
 /// Names of the server's own: uploads under way. Nobody sees them, and nobody can name one so.
@@ -71,7 +72,8 @@ impl Tree {
         self.share.as_ref()
     }
 
-    /// Counts what lies in it, as a share has it; what is just being uploaded does not count yet. It reads every directory.
+    /// Counts what lies in it, as a share has it; what is just being uploaded does not count yet,
+    /// and what is kept of an upload that was broken off does. It reads every directory.
     pub fn usage(&self) -> Result<Usage, Refusal> {
         let mut usage = Usage::default();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -85,7 +87,8 @@ impl Tree {
             };
             for name in Dir::read_from(&directory)? {
                 let name = name?.file_name().to_bytes().to_vec();
-                if matches!(&name[..], b"." | b"..") || name.starts_with(RESERVED) {
+                let ours = name.starts_with(RESERVED) && name != PLACE;
+                if matches!(&name[..], b"." | b"..") || ours {
                     continue;
                 }
                 match look(&directory, &name) {
@@ -115,7 +118,7 @@ impl Tree {
         self.resolve(parts, flags, mode)
     }
 
-    fn resolve(&self, parts: &[Vec<u8>], flags: OFlags, mode: Mode) -> Result<OwnedFd, Refusal> {
+    pub(crate) fn resolve(&self, parts: &[Vec<u8>], flags: OFlags, mode: Mode) -> Result<OwnedFd, Refusal> {
         let path = joined(parts);
         let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         resolve.set(ResolveFlags::NO_SYMLINKS, !self.links);

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::copy;
 use crate::digest::{self, Algorithm, Hasher, Stamp};
 use crate::list::look;
+use crate::part::Keep;
 use crate::share::{Held, turn};
 use crate::tree::RESERVED;
 use crate::unique::Promise;
@@ -62,6 +63,8 @@ pub struct Upload {
     /// Who is told when it gets its name, and by which path it is known to the user.
     witness: Option<(Arc<dyn Witness>, VirtualPath)>,
     promise: Option<Promise>,
+    /// Where it is kept when it is broken off.
+    pub(crate) keep: Option<Box<Keep>>,
     done: bool,
 }
 
@@ -82,11 +85,22 @@ impl Upload {
         let file = openat(&directory, &hidden[..], flags, Mode::from_raw_mode(mode & 0o777))?;
         // Whatever the process's own umask is.
         fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
-        let (name, file) = (name.to_vec(), File::from(file));
-        Ok(Upload {
+        Ok(Upload::of_part(directory, hidden, name, how, (File::from(file), sync), held))
+    }
+
+    /// One that lies there already, in part.
+    pub(crate) fn of_part(
+        directory: OwnedFd,
+        hidden: Vec<u8>,
+        name: &[u8],
+        how: How,
+        (file, sync): (File, Sync),
+        held: Option<Held>,
+    ) -> Upload {
+        Upload {
             directory,
             hidden,
-            name,
+            name: name.to_vec(),
             how,
             file,
             sync,
@@ -95,8 +109,18 @@ impl Upload {
             hashed: 0,
             witness: None,
             promise: None,
+            keep: None,
             done: false,
-        })
+        }
+    }
+
+    /// The line broke. What has come is kept for whoever sent it, if that is how it is here; says how many octets.
+    pub fn break_off(mut self) -> Option<u64> {
+        let keep = self.keep.take()?;
+        let hidden = (&self.directory, &self.hidden[..]);
+        let kept = keep.keep(hidden, &self.file, self.sync, self.held.as_mut()).ok();
+        self.done = kept.is_some();
+        kept
     }
 
     /// The file. Who writes into it, and not by [`write_at`](Upload::write_at), says before how far
@@ -258,6 +282,17 @@ pub(crate) fn kept_octets(directory: &OwnedFd, name: &[u8]) -> Result<Option<u64
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        // It began with a part, and nothing came: then that is still there.
+        if let Some(keep) = self.keep.take()
+            && keep.taken.is_some()
+            && self.file.metadata().map(|facts| facts.len()).ok() == keep.taken
+        {
+            let hidden = (&self.directory, &self.hidden[..]);
+            self.done = keep.keep(hidden, &self.file, Sync::Never, self.held.as_mut()).is_ok();
+        }
         if !self.done {
             let _ = unlinkat(&self.directory, &self.hidden[..], AtFlags::empty());
         }

@@ -326,7 +326,7 @@ impl Depot {
                 self.files.insert(to.to_text(), octets);
                 session.answer(Answer::Done);
             }
-            Request::Size(path, _) => {
+            Request::Size(path, ..) => {
                 session.answer(Answer::Number(self.files[&path.to_text()].len() as u64))
             }
             _ => session.answer(Answer::Done),

@@ -115,3 +115,123 @@ f.voidcmd('SITE MKDIR x/y/z'); f.voidcmd('SITE RMDIR x')
 refused('CWD x', 550)
 "#);
 }
+
+#[test]
+fn an_upload_that_broke_goes_on() {
+    run(r#"
+import shutil, signal, socket, struct, subprocess, tempfile, time
+url = 'ftp://localhost:' + sys.argv[1]
+data = os.urandom(4_000_000)
+local = tempfile.mkdtemp() + '/f'
+open(local, 'wb').write(data)
+
+def until(what):
+    for _ in range(400):
+        if what(): return
+        time.sleep(0.05)
+    assert False, what
+def size(f, name):
+    f.voidcmd('TYPE I')
+    try:
+        return f.size(name)
+    except ftplib.error_perm as error:
+        assert str(error).startswith('550'), error
+        return None
+def reset(line):
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    line.close()
+def nothing_is_seen():
+    assert f.nlst() == [] and lines('LIST') == [] and list(f.mlsd()) == [], lines('LIST')
+    refused('RETR f', 550)
+
+# The data connection is reset.
+f.voidcmd('TYPE I')
+line = f.transfercmd('STOR f')
+line.sendall(data[:1_000_000])
+time.sleep(0.3)
+reset(line)
+try:
+    f.voidresp(); assert False
+except ftplib.error_temp as error:
+    assert str(error).startswith('426'), error
+at = size(f, 'f')
+assert at == 1_000_000, at
+assert 'Size=1000000;' in f.sendcmd('MLST f')
+nothing_is_seen()
+# REST and STOR; and ABOR in the middle.
+f.voidcmd('TYPE I')
+line = f.transfercmd('STOR f', rest=at)
+line.sendall(data[at:at + 500_000])
+time.sleep(0.3)
+f.putcmd('ABOR')
+said = [f.getline()[:3], f.getline()[:3]]
+line.close()
+assert said == ['426', '226'], said
+at = size(f, 'f')
+assert 1_000_000 <= at <= 1_500_000, at
+nothing_is_seen()
+# Python goes on to the end.
+f.storbinary('STOR f', io.BytesIO(data[at:]), rest=at)
+assert get('f') == data
+f.delete('f')
+
+def kill_in_the_middle(command):
+    # A client that is killed: its system closes both connections, which looks like the end of the file.
+    child = subprocess.Popen(command)
+    watch = login()
+    until(lambda: 'STOR' in watch.sendcmd('SITE WHO'))
+    time.sleep(1)
+    child.send_signal(signal.SIGKILL); child.wait()
+    until(lambda: (size(watch, 'f') or 0) > 0)
+    nothing_is_seen()
+
+curl = ['curl', '--silent', '--show-error', '--user', 'alice@demo.test:demo']
+kill_in_the_middle(curl + ['--limit-rate', '500k', '-T', local, url + '/f'])
+at = size(f, 'f')
+assert 0 < at < len(data), at
+subprocess.run(curl + ['-C', '-', '-T', local, url + '/f'], check=True)
+assert get('f') == data
+f.delete('f')
+
+if shutil.which('lftp'):
+    lftp = lambda what: ['lftp', '-u', 'alice@demo.test,demo', '-e', 'set ftp:ssl-allow false; set net:max-retries 1; ' + what + '; bye', url]
+    kill_in_the_middle(lftp('set net:limit-rate 0:500000; put ' + local + ' -o f'))
+    at = size(f, 'f')
+    assert 0 < at < len(data), at
+    subprocess.run(lftp('put -c ' + local + ' -o f'), check=True)
+    assert get('f') == data
+    f.delete('f')
+
+# Text: sizes and places are those of what is sent.
+text = b''.join(b'line %d\r\n' % n for n in range(100_000))
+f.voidcmd('TYPE A')
+line = f.transfercmd('STOR f')
+line.sendall(text[:700_001])
+time.sleep(0.3)
+reset(line)
+try: f.voidresp()
+except ftplib.error_temp: pass
+f.voidcmd('TYPE A')
+at = f.size('f')
+assert 0 < at <= 700_001
+with f.transfercmd('STOR f', rest=at) as line: line.sendall(text[at:])
+f.voidresp()
+assert get('f') == text.replace(b'\r\n', b'\n')
+
+# In the place of a file: the old one stays as it is, and is not mixed with the new one.
+f.voidcmd('MFMT 20000101000000 f')
+f.voidcmd('TYPE I')
+line = f.transfercmd('STOR f')
+line.sendall(b'new')
+time.sleep(0.3)
+reset(line)
+try: f.voidresp()
+except ftplib.error_temp: pass
+whole = size(f, 'f')
+assert whole == len(text) - 100_000
+assert subprocess.run(curl + ['-C', '-', '-T', local, url + '/f'], stderr=subprocess.DEVNULL).returncode != 0
+assert get('f') == text.replace(b'\r\n', b'\n')
+subprocess.run(curl + ['-T', local, url + '/f'], check=True)
+assert get('f') == data
+"#);
+}

@@ -132,7 +132,12 @@ impl Entrance {
             missing.push((incoming.to_string(), refusal));
         }
         grants.extend(self.grants.iter().cloned());
-        let space = Space::new(mounts, grants, self.sync, self.umask).owned_by(Owner::of_login(&self.name));
+        let mut space =
+            Space::new(mounts, grants, self.sync, self.umask).owned_by(Owner::of_login(&self.name));
+        // Strangers are not told apart, so none of them goes on with what another has begun.
+        if !self.anonymous {
+            space = space.resumed_by(&self.name);
+        }
         Ok(Opened { space, missing })
     }
 

@@ -51,14 +51,14 @@ impl Here {
             Request::RenameFrom(path) => done(self.space.may_rename(&self.at(&path)?)),
             Request::Rename(from, to) => done(self.space.rename(&self.at(&from)?, &self.at(&to)?)),
             Request::Size(path, ..) => {
-                let facts = self.space.facts(&self.at(&path)?).map_err(|why| refusal(&why))?;
+                let facts = self.space.known(&self.at(&path)?).map_err(|why| refusal(&why))?;
                 match facts.kind {
                     Kind::File => Ok(Answer::Number(facts.size)),
                     _ => Err(Refusal::NotAFile),
                 }
             }
             Request::ModificationTime(path) => {
-                let facts = self.space.facts(&self.at(&path)?).map_err(|why| refusal(&why))?;
+                let facts = self.space.known(&self.at(&path)?).map_err(|why| refusal(&why))?;
                 Ok(Answer::Time(time(facts.modified)))
             }
             Request::SetModificationTime(path, time) => {
@@ -72,7 +72,8 @@ impl Here {
             Request::SetFacts(path, facts) => self.set_facts(&self.at(&path)?, &facts),
             Request::Facts(path) => {
                 let at = self.at_or_here(path.as_ref())?;
-                let entry = self.space.all_facts(&at).map_err(|why| refusal(&why))?;
+                let facts_told = self.space.all_facts(&at).or_else(|_| self.space.known(&at));
+                let entry = facts_told.map_err(|why| refusal(&why))?;
                 let full = at.to_bytes();
                 let mut line = Vec::new();
                 facts_line(&told(&entry, &full, &self.space, &at), facts, &mut line);
@@ -200,7 +201,7 @@ pub(super) fn refusal(why: &Files) -> Refusal {
         Files::InvalidRange => Refusal::InvalidRange,
         Files::Stopped => Refusal::Stopped,
         Files::NotSupported => Refusal::NotForThat,
-        Files::OtherTree | Files::TooMany => Refusal::Because(why.to_string()),
+        Files::OtherTree | Files::TooMany | Files::BrokenOff(_) => Refusal::Because(why.to_string()),
         Files::Failed(error) => {
             tracing::error!(error, "a file could not be worked on");
             Refusal::LocalError

@@ -1,6 +1,7 @@
 //! What all FTP sessions share, and how listeners begin one.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -84,6 +85,12 @@ impl listen::Service for FtpService {
     fn serve(&self, mut link: Link, peer: Peer) -> Pin<Box<dyn Future<Output = Summary> + Send>> {
         let session = Server::new(Arc::clone(&self.config));
         link.conn = link.conn.with_urgent_data();
+        let line = match link.conn.socket() {
+            crate::conn::Socket::Tcp(socket) | crate::conn::Socket::Urgent(socket) => {
+                socket.as_fd().try_clone_to_owned().ok().map(Arc::new)
+            }
+            crate::conn::Socket::Unix(_) => None,
+        };
         let owner = Ftp {
             depot: Arc::clone(&self.depot),
             counter: self.counter.clone(),
@@ -97,6 +104,7 @@ impl listen::Service for FtpService {
             listener: None,
             running: None,
             errand: None,
+            line,
         };
         Box::pin(drive(link, session, owner))
     }

@@ -15,6 +15,7 @@ mod transfer;
 mod work;
 
 use std::future::pending;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use packetboat_ftp::reply;
@@ -50,6 +51,8 @@ struct Ftp {
     listener: Option<TcpListener>,
     running: Option<Running>,
     errand: Option<Box<Errand>>,
+    /// The control connection, to see whether it is there.
+    line: Option<Arc<OwnedFd>>,
 }
 
 impl Handler<Server> for Ftp {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::data::{Restart, Type};
@@ -13,7 +12,7 @@ use super::Ftp;
 use super::actions::Here;
 use super::connection::{self, Way};
 use super::pipe::Progress;
-use super::transfer::Job;
+use super::transfer::{Job, Whether};
 use crate::files::{Begun, Direction};
 use crate::session::random;
 use crate::tls::Certificates;
@@ -66,9 +65,10 @@ impl Ftp {
         let running = Running { outcome, markers, stop: Some(stop), news: None };
         self.running = Some(running);
         let certificates = transfer.protected.then(|| Arc::clone(&self.depot.certificates));
-        let peer = self.peer.ip();
+        let (peer, line) = (self.peer.ip(), self.line.clone());
         tokio::spawn(async move {
-            let carry = carry(way, peer, certificates, job, transfer, progress, mark, stopped);
+            let whether = Arc::new(Whether::new(line));
+            let carry = carry(way, peer, certificates, job, transfer, progress, mark, whether, stopped);
             let outcome = carry.await;
             moving.ended(&outcome);
             let _ = tell.send(outcome);
@@ -128,6 +128,7 @@ async fn carry(
     transfer: Transfer,
     progress: Progress,
     markers: mpsc::Sender<(String, u64)>,
+    whether: Arc<Whether>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Transferred, TransferFailure> {
     let socket = tokio::select! {
@@ -135,17 +136,16 @@ async fn carry(
         _ = &mut stopped => return Err(TransferFailure::Aborted),
     };
     let cut = socket2::SockRef::from(&socket).try_clone().map_err(|_| TransferFailure::CannotConnect)?;
-    let given_up = Arc::new(AtomicBool::new(false));
-    let whether = Arc::clone(&given_up);
+    let watched = Arc::clone(&whether);
     let mut moving = tokio::task::spawn_blocking(move || {
         let data = connection::ready(socket, certificates)?;
-        job.run(data, &transfer, &progress, &markers, &whether)
+        job.run(data, &transfer, &progress, &markers, &watched)
     });
     let outcome = tokio::select! {
         outcome = &mut moving => outcome,
         _ = &mut stopped => {
             // First this: the end of a connection that was cut looks like the end of the file.
-            given_up.store(true, Ordering::Release);
+            whether.give_up();
             let _ = cut.shutdown(std::net::Shutdown::Both);
             // What was whole already when it was to be given up, is.
             return match moving.await {

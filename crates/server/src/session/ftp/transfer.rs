@@ -1,17 +1,28 @@
 //! What a transfer moves, from the request to the file that is whole.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use packetboat_files::{How, Refusal as Files, Upload, VirtualPath};
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::listing::Flags;
 use packetboat_ftp::server::{Refusal, Transfer, TransferFailure, Transferred, What};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::sync::mpsc::Sender;
 
 use super::actions::{Here, refusal};
 use super::listing::{Form, Listing};
 use super::pipe::{self, Progress};
 use super::stream::Data;
+
+/// Which part of the time an upload took may pass until it is seen that its client is gone...
+const GRACE_PART: u32 = 200;
+/// ...and how much at most; it is looked at so often.
+const GRACE_MAX: Duration = Duration::from_millis(20);
+const GRACE_STEP: Duration = Duration::from_micros(250);
 
 /// What a transfer moves.
 #[derive(Debug)]
@@ -124,7 +135,7 @@ impl Job {
         transfer: &Transfer,
         progress: &Progress,
         markers: &Sender<(String, u64)>,
-        given_up: &AtomicBool,
+        whether: &Whether,
     ) -> Result<Transferred, TransferFailure> {
         let (octets, note) = match self {
             Job::Send { file, octets } => {
@@ -138,12 +149,28 @@ impl Job {
                 (octets, None)
             }
             Job::Receive { mut upload, begin } => {
-                let octets = pipe::receive(&mut data, &mut upload, begin, transfer, progress, markers)?;
+                let began = Instant::now();
+                let received = pipe::receive(&mut data, &mut upload, begin, transfer, progress, markers);
+                // The end of a connection that was cut, or of a client that was killed, looks like the end of the file.
+                let received = match received {
+                    Ok(_) if whether.is_given_up() => Err(TransferFailure::Aborted),
+                    Ok(_) if whether.is_line_closed(began.elapsed()) => Err(TransferFailure::ConnectionLost),
+                    received => received,
+                };
+                let octets = match received {
+                    Ok(octets) => octets,
+                    Err(failure) => {
+                        use TransferFailure::{Aborted, ConnectionLost, TooSlow};
+                        if matches!(failure, Aborted | ConnectionLost | TooSlow)
+                            && let Some(octets) = upload.break_off()
+                        {
+                            tracing::debug!(octets, "an upload was broken off; what came is kept");
+                        }
+                        return Err(failure);
+                    }
+                };
                 // A client under TLS waits for our farewell before it looks for the reply.
                 let _ = data.finish();
-                if given_up.load(Ordering::Acquire) {
-                    return Err(TransferFailure::Aborted);
-                }
                 let name = upload.commit().map_err(|why| TransferFailure::File(refusal(&why)))?;
                 let note = matches!(transfer.what, What::StoreUnique(_)).then(|| {
                     format!("Transfer complete, unique file name: {}", String::from_utf8_lossy(&name))
@@ -165,6 +192,46 @@ fn farewell(data: Data, transfer: &Transfer) -> Result<(), TransferFailure> {
     }
 }
 
+/// Whether somebody still wants what is moved.
+#[derive(Debug)]
+pub(super) struct Whether {
+    given_up: AtomicBool,
+    /// The control connection, to look at.
+    line: Option<Arc<OwnedFd>>,
+}
+
+impl Whether {
+    pub(super) fn new(line: Option<Arc<OwnedFd>>) -> Whether {
+        Whether { given_up: AtomicBool::new(false), line }
+    }
+
+    /// It is to be given up.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    /// The client has closed the control connection, as the system does for one that was killed; the session may not have seen
+    /// it yet. The two connections end within microseconds, in either order, so that of a transfer that lasted it is waited a
+    /// little: so little beside it that it does not count.
+    fn is_line_closed(&self, lasted: Duration) -> bool {
+        let Some(line) = &self.line else { return false };
+        let until = Instant::now() + (lasted / GRACE_PART).min(GRACE_MAX);
+        loop {
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            match rustix::net::recv(line, &mut [0_u8; 1][..], flags) {
+                Ok((0, _)) => return true,
+                Err(error) if error != Errno::AGAIN && error != Errno::INTR => return true,
+                _ if Instant::now() + GRACE_STEP > until => return false,
+                _ => std::thread::sleep(GRACE_STEP),
+            }
+        }
+    }
+}
+
 enum Place {
     OnDisk(u64),
     InStream(u64),
@@ -178,21 +245,13 @@ fn goes_on(
     transfer: &Transfer,
     random: u64,
 ) -> Result<(Job, String), Refusal> {
-    let space = &here.space;
-    let mut upload = space.store(at, How::Replace, transfer.umask, random).map_err(|why| refusal(&why))?;
-    let (old, entry) = space.read(at).map_err(|why| match why {
-        Files::NotFound => Refusal::InvalidRestart,
+    let find = |file: &std::fs::File| match place {
+        Place::OnDisk(octets) => Some(octets),
+        Place::InStream(octets) => pipe::place_on_disk(file, octets, transfer).ok(),
+    };
+    let (upload, begin) = here.space.resume(at, transfer.umask, random, find).map_err(|why| match why {
+        Files::InvalidRange => Refusal::InvalidRestart,
         other => refusal(&other),
     })?;
-    let begin = match place {
-        Place::OnDisk(octets) => octets,
-        Place::InStream(octets) => {
-            pipe::place_on_disk(&old, octets, transfer).map_err(|_| Refusal::InvalidRestart)?
-        }
-    };
-    if begin > entry.size {
-        return Err(Refusal::InvalidRestart);
-    }
-    upload.begin_with(&old, begin).map_err(|why| refusal(&why))?;
     Ok((Job::Receive { upload: upload.into(), begin }, format!("Receiving {at} from octet {begin} on.")))
 }

@@ -54,7 +54,7 @@ impl Here {
                 let at = self.at(path)?;
                 let representation = Representation { mode: Mode::Stream, ..*representation };
                 // What may be listed may be counted: no octet of it is told.
-                let Ok((file, _)) = space.read(&at) else { return Ok(None) };
+                let Ok((file, _)) = space.read_known(&at) else { return Ok(None) };
                 if representation.is_plain() && !is_container(&head(&file)?) {
                     return Ok(None);
                 }
