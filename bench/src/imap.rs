@@ -18,20 +18,20 @@ use crate::wire::PATIENCE;
 const LARGE: usize = 1 << 20;
 
 /// How a session travels.
-enum Stream {
+pub(crate) enum Stream {
     Clear(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Stream {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Stream::Clear(socket) => socket.read(into),
             Stream::Tls(tls) => tls.read(into),
         }
     }
 
-    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match self {
             Stream::Clear(socket) => socket.write_all(bytes),
             Stream::Tls(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),

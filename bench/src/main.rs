@@ -1,7 +1,8 @@
 //! The load generator: measures mail servers from outside, beside each other, in one run.
 //!
 //! It hands over messages by SMTP, waits until all are in the mailboxes, fetches them back by POP3 and compares them,
-//! holds connections open, and starts servers on full stores; it sends mail through to a sink that counts; and it asks IMAP servers about large mailboxes. Servers are
+//! holds connections open, and starts servers on full stores; it sends mail through to a sink that counts; and it asks IMAP servers about large mailboxes, and
+//! moves files by FTP. Servers are
 //! measured in alternation (A B, B A, A B), and the ratio is the median of the rounds' ratios. It knows no room of the house: what it measures is what anybody
 //! can see.
 //!
@@ -10,6 +11,9 @@
 #![allow(clippy::cast_precision_loss)] // counts and times are far below 2^52
 
 mod content;
+mod ftp;
+mod ftp_content;
+mod ftp_rows;
 mod imap;
 mod imap_content;
 mod imap_rows;
@@ -32,7 +36,7 @@ use clap::Parser;
 use report::Report;
 use rows::{Bench, Row, Scale};
 use serde_json::json;
-use target::{Format, Spec};
+use target::{Format, FtpServer, Spec};
 
 /// Any failed check is a message for a person.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -52,11 +56,11 @@ struct Arguments {
     /// The server's binary
     #[arg(long, value_name = "FILE")]
     packetboat: PathBuf,
-    /// The unpacked packages of Postfix and Dovecot
+    /// Where packages are unpacked, a tree for each of their servers
     #[arg(long, value_name = "DIR")]
     peers: PathBuf,
-    /// Some of: packetboat, packetboat=OTHER-BINARY, postfix-dovecot (mail), postfix (relay), dovecot-maildir and dovecot-mdbox (IMAP); the
-    /// first is compared with the best of the others [default: packetboat and all peers]
+    /// Some of: packetboat, packetboat=OTHER-BINARY, postfix-dovecot (mail), postfix (relay), dovecot-maildir and dovecot-mdbox (IMAP),
+    /// vsftpd, proftpd and pure-ftpd (FTP); the first is compared with the best of the others [default: packetboat and all peers]
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
     /// A few seconds for each row: one round, small counts
@@ -96,6 +100,8 @@ enum Set {
     Imap,
     /// Mail from many to one next hop
     Relay,
+    /// Files by FTP
+    Ftp,
 }
 
 impl Set {
@@ -103,6 +109,7 @@ impl Set {
         match self {
             Set::Mail => rows::mail(),
             Set::Relay => relay::all().into_iter().map(Row::Relay).collect(),
+            Set::Ftp => ftp_rows::all().into_iter().map(Row::Ftp).collect(),
             Set::Imap => imap_rows::all(quick).into_iter().map(Row::Imap).collect(),
         }
     }
@@ -111,6 +118,7 @@ impl Set {
         match self {
             Set::Mail => &["packetboat", "postfix-dovecot"],
             Set::Relay => &["packetboat", "postfix"],
+            Set::Ftp => &["packetboat", "vsftpd", "proftpd", "pure-ftpd"],
             Set::Imap => &["packetboat", "dovecot-maildir", "dovecot-mdbox"],
         }
     }
@@ -206,7 +214,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let mut json = report.json(machine());
         json["scale"] = json!({"quick": arguments.quick, "rounds": rounds, "seconds": scale.seconds,
             "messages in a maildrop": scale.maildrop, "idle connections": scale.idle, "stored": scale.stored,
-            "appended": scale.appended, "log-ins": scale.log_ins, "most idle IMAP sessions of a peer": scale.idle_peer});
+            "appended": scale.appended, "log-ins": scale.log_ins, "most idle IMAP sessions of a peer": scale.idle_peer,
+            "octets of a large file": scale.large, "small files": scale.small, "entries of a listing": scale.entries});
         fs::write(file, format!("{json:#}\n"))?;
     }
     Ok(report.failures().is_empty())
@@ -214,6 +223,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
 
 impl Arguments {
     fn spec(&self, server: &str) -> Result<Spec> {
+        let tree = || self.peers.join("postfix-dovecot");
         match server.split_once('=') {
             None if server == "packetboat" => {
                 Ok(Spec::Packetboat { name: "packetboat".to_owned(), binary: self.packetboat.clone() })
@@ -221,13 +231,12 @@ impl Arguments {
             Some(("packetboat", binary)) => {
                 Ok(Spec::Packetboat { name: format!("packetboat={binary}"), binary: binary.into() })
             }
-            None if server == "postfix-dovecot" => Ok(Spec::Peer { tree: self.peers.clone() }),
-            None if server == "postfix" => Ok(Spec::Postfix { tree: self.peers.clone() }),
-            None if server == "dovecot-maildir" => {
-                Ok(Spec::Dovecot { tree: self.peers.clone(), format: Format::Maildir })
-            }
-            None if server == "dovecot-mdbox" => {
-                Ok(Spec::Dovecot { tree: self.peers.clone(), format: Format::Mdbox })
+            None if server == "postfix-dovecot" => Ok(Spec::Peer { tree: tree() }),
+            None if server == "postfix" => Ok(Spec::Postfix { tree: tree() }),
+            None if server == "dovecot-maildir" => Ok(Spec::Dovecot { tree: tree(), format: Format::Maildir }),
+            None if server == "dovecot-mdbox" => Ok(Spec::Dovecot { tree: tree(), format: Format::Mdbox }),
+            None if let Some(peer) = FtpServer::ALL.into_iter().find(|peer| peer.name() == server) => {
+                Ok(Spec::Ftp { server: peer, tree: self.peers.join(server) })
             }
             _ => Err(format!("{server}: no such server; --help names them").into()),
         }
@@ -243,6 +252,10 @@ impl Arguments {
             appended: if quick { 300 } else { 1000 },
             log_ins: if quick { 200 } else { 1000 },
             idle_peer: if quick { 100 } else { 1000 },
+            large: if quick { 256 << 20 } else { 1 << 30 },
+            text: if quick { 1024 } else { 4096 },
+            small: if quick { 1000 } else { 10_000 },
+            entries: 100_000,
             verify_all: self.verify == Verify::All,
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::content::{MAILBOXES, Run};
+use crate::ftp_rows::{FtpBench, FtpRow};
 use crate::imap_rows::ImapBench;
 pub(crate) use crate::imap_rows::ImapRow;
 use crate::meter::own_cpu;
@@ -51,6 +52,7 @@ pub(crate) enum Row {
     Start,
     Imap(ImapRow),
     Relay(RelayRow),
+    Ftp(FtpRow),
 }
 
 /// Where idle connections wait.
@@ -98,6 +100,7 @@ impl fmt::Display for Row {
             Row::Start => write!(f, "start on 100,000 messages"),
             Row::Imap(row) => write!(f, "{row}"),
             Row::Relay(row) => write!(f, "{row}"),
+            Row::Ftp(row) => write!(f, "{row}"),
         }
     }
 }
@@ -140,6 +143,14 @@ pub(crate) struct Scale {
     pub(crate) log_ins: usize,
     /// The most idle IMAP sessions that a peer, which has a process for each, is given.
     pub(crate) idle_peer: usize,
+    /// Octets of the file that FTP fetches and stores.
+    pub(crate) large: u64,
+    /// Its text file, in blocks of 64 KiB.
+    pub(crate) text: u64,
+    /// Small files.
+    pub(crate) small: usize,
+    /// Entries of a listing.
+    pub(crate) entries: usize,
     /// Fetch and compare every delivered message, not a sample.
     pub(crate) verify_all: bool,
 }
@@ -160,12 +171,14 @@ pub(crate) struct Bench<'a> {
     runs: usize,
     imap: ImapBench<'a>,
     relay: RelayBench<'a>,
+    ftp: FtpBench<'a>,
 }
 
 impl<'a> Bench<'a> {
     pub(crate) fn new(spec: &'a Spec, scale: &'a Scale, dir: PathBuf) -> Bench<'a> {
         let imap = ImapBench::new(spec, scale, dir.clone());
         let relay = RelayBench::new(spec, scale, dir.clone());
+        let ftp = FtpBench::new(spec, scale, dir.clone());
         Bench {
             spec,
             scale,
@@ -177,6 +190,7 @@ impl<'a> Bench<'a> {
             runs: 0,
             imap,
             relay,
+            ftp,
         }
     }
 
@@ -194,6 +208,7 @@ impl<'a> Bench<'a> {
             Row::Start => self.start(),
             Row::Imap(row) => self.imap.measure(row),
             Row::Relay(row) => self.relay.measure(row),
+            Row::Ftp(row) => self.ftp.measure(row),
         }
     }
 

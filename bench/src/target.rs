@@ -1,10 +1,10 @@
-//! The servers measured: this one, and Debian's Postfix with Dovecot.
+//! The servers measured: this one, and Debian's Postfix with Dovecot and FTP servers.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +25,11 @@ pub(crate) const PASSWORD: &str = "demo";
 /// [`PASSWORD`] hashed as this server hashes it by default (argon2id, 19 MiB, 2 passes), so that a log-in costs the peer
 /// the same cryptography.
 const HASH: &str = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$cGFja2V0Ym9hdC1iZW5jaA$JLvnqzMLI8XvpCIVwGcE71OxahhKauyvN9rKS9FOtXQ";
+/// [`PASSWORD`] by SHA-256-crypt with 1,000 rounds (0.4 ms), for FTP servers, which know no other hash that all of them
+/// know: their log-ins wait for next to no cryptography.
+const CHEAP_HASH: &str = "$5$rounds=1000$packetboat$wWyyMRrRTJGQ..1GZZiWda86Fo6jLK.2cCHm6Nnb81C";
+/// Who logs in to FTP servers.
+pub(crate) const FTP_LOGIN: &str = "alice@demo.test";
 /// Owner of the peer's mail, in the peer's own `/etc` only.
 const MAIL_OWNER: u32 = 64100;
 /// The users Debian's packages would create.
@@ -47,6 +52,29 @@ pub(crate) enum Spec {
     Postfix { tree: PathBuf },
     /// Dovecot alone, for IMAP, keeping mail in this format.
     Dovecot { tree: PathBuf, format: Format },
+    /// An FTP server of Debian's.
+    Ftp { server: FtpServer, tree: PathBuf },
+}
+
+/// The FTP servers beside which this one is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FtpServer {
+    Vsftpd,
+    Proftpd,
+    PureFtpd,
+}
+
+impl FtpServer {
+    pub(crate) const ALL: [FtpServer; 3] = [FtpServer::Vsftpd, FtpServer::Proftpd, FtpServer::PureFtpd];
+
+    /// Its name, which is that of its tree of packages too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            FtpServer::Vsftpd => "vsftpd",
+            FtpServer::Proftpd => "proftpd",
+            FtpServer::PureFtpd => "pure-ftpd",
+        }
+    }
 }
 
 /// How Dovecot keeps mail.
@@ -64,7 +92,13 @@ impl Spec {
             Spec::Postfix { .. } => "postfix",
             Spec::Dovecot { format: Format::Maildir, .. } => "dovecot-maildir",
             Spec::Dovecot { format: Format::Mdbox, .. } => "dovecot-mdbox",
+            Spec::Ftp { server, .. } => server.name(),
         }
+    }
+
+    /// The user who has to own the files that it serves; `None`: whoever starts it.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        matches!(self, Spec::Ftp { .. }).then_some(MAIL_OWNER)
     }
 
     /// What exactly it is, for the record.
@@ -76,9 +110,13 @@ impl Spec {
                     out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
                 format!("{said} ({})", binary.display())
             }
-            Spec::Peer { tree } | Spec::Postfix { tree } | Spec::Dovecot { tree, .. } => {
+            Spec::Peer { tree }
+            | Spec::Postfix { tree }
+            | Spec::Dovecot { tree, .. }
+            | Spec::Ftp { tree, .. } => {
                 let listed = fs::read_to_string(tree.join("versions")).unwrap_or_default();
-                let of_interest = |line: &&str| line.starts_with("postfix") || line.starts_with("dovecot");
+                let names = ["postfix", "dovecot", "vsftpd", "proftpd", "pure-ftpd"];
+                let of_interest = |line: &&str| names.iter().any(|name| line.starts_with(name));
                 listed.lines().filter(of_interest).collect::<Vec<_>>().join(", ")
             }
         }
@@ -93,7 +131,10 @@ pub(crate) struct Target {
     pub(crate) pop3: SocketAddr,
     pub(crate) imap: SocketAddr,
     pub(crate) imaps: SocketAddr,
+    pub(crate) ftp: SocketAddr,
     pub(crate) group: Group,
+    /// What it was started on.
+    dir: PathBuf,
     /// From the start of its first process until it greeted.
     pub(crate) took: Duration,
     /// The certificate to trust.
@@ -124,6 +165,10 @@ impl Target {
                 let group = group.ok_or("Dovecot needs root and a cgroup2 mount")?;
                 start_dovecot(tree, dir, *format, accounts, group)
             }
+            Spec::Ftp { server, tree } => {
+                let group = group.ok_or("FTP servers need root and a cgroup2 mount")?;
+                start_ftp(*server, tree, dir, group)
+            }
         }
     }
 
@@ -136,13 +181,19 @@ impl Target {
                 let group = group.ok_or("Postfix needs root and a cgroup2 mount")?;
                 relay_postfix(tree, dir, sink, group)
             }
-            Spec::Peer { .. } | Spec::Dovecot { .. } => Err("not for relaying".into()),
+            Spec::Peer { .. } | Spec::Dovecot { .. } | Spec::Ftp { .. } => Err("not for relaying".into()),
         }
     }
 
     /// The certificate (PEM) that makes its TLS believed.
     pub(crate) fn authority(&self) -> Result<Vec<u8>> {
         Ok(fs::read(&self.authority)?)
+    }
+
+    /// Where the files of [`FTP_LOGIN`] lie.
+    pub(crate) fn files(&self) -> PathBuf {
+        let home = self.dir.join("data/files").join(FTP_LOGIN);
+        if home.exists() { home } else { self.dir.join("files") }
     }
 
     pub(crate) fn stop(mut self) {
@@ -188,8 +239,9 @@ fn relay_packetboat(binary: &Path, dir: &Path, sink: SocketAddr, group: Option<G
     let group = if let Group::Tree(_) = group { Group::Tree(child.id()) } else { group };
     let (smtp, took) = (local(smtp), Duration::ZERO);
     let authority = PathBuf::new();
-    let mut target =
-        Target { smtp, pop3: NOWHERE, imap: NOWHERE, imaps: NOWHERE, group, took, authority, child };
+    let (pop3, imap, imaps, ftp) = (NOWHERE, NOWHERE, NOWHERE, NOWHERE);
+    let dir = dir.to_owned();
+    let mut target = Target { smtp, pop3, imap, imaps, ftp, group, dir, took, authority, child };
     target.wait_for_greetings(begun)?;
     Ok(target)
 }
@@ -206,7 +258,7 @@ fn relay_postfix(tree: &Path, dir: &Path, sink: SocketAddr, group: Group) -> Res
     fs::write(dir.join("postfix/master.cf"), master)?;
     fs::write(dir.join("start"), include_str!("../peer/start"))?;
     write_etc(&dir.join("etc"))?;
-    let ports = Ports { smtp: local(smtp), pop3: NOWHERE, imap: NOWHERE, imaps: NOWHERE };
+    let ports = Ports { smtp: local(smtp), ..Ports::NONE };
     start_in_namespace(tree, dir, ports, group)
 }
 
@@ -240,9 +292,10 @@ fn start_packetboat(binary: &Path, dir: &Path, accounts: usize, group: Option<Gr
     };
     let imap = port("imap").map_or(NOWHERE, local);
     let imaps = port("imaps").map_or(NOWHERE, local);
+    let ftp = port("ftp").map_or(NOWHERE, local);
     let authority = ready["ca"].as_str().unwrap_or_default().into();
-    let (smtp, pop3) = (local(smtp), local(pop3));
-    let mut target = Target { smtp, pop3, imap, imaps, group, took: Duration::ZERO, authority, child };
+    let (smtp, pop3, took, dir) = (local(smtp), local(pop3), Duration::ZERO, dir.to_owned());
+    let mut target = Target { smtp, pop3, imap, imaps, ftp, group, dir, took, authority, child };
     target.wait_for_greetings(begun)?;
     Ok(target)
 }
@@ -271,7 +324,7 @@ fn start_peer(tree: &Path, dir: &Path, accounts: usize, group: Group) -> Result<
     }
     fs::write(dir.join("users"), users)?;
     write_etc(&dir.join("etc"))?;
-    let ports = Ports { smtp: local(smtp), pop3: local(pop3), imap: NOWHERE, imaps: NOWHERE };
+    let ports = Ports { smtp: local(smtp), pop3: local(pop3), ..Ports::NONE };
     start_in_namespace(tree, dir, ports, group)
 }
 
@@ -299,8 +352,47 @@ fn start_dovecot(tree: &Path, dir: &Path, format: Format, accounts: usize, group
     fs::write(dir.join("cert.pem"), made.cert.pem())?;
     fs::write(dir.join("key.pem"), made.signing_key.serialize_pem())?;
     write_etc(&dir.join("etc"))?;
-    let ports = Ports { smtp: NOWHERE, pop3: NOWHERE, imap: local(imap), imaps: local(imaps) };
+    let ports = Ports { imap: local(imap), imaps: local(imaps), ..Ports::NONE };
     start_in_namespace(tree, dir, ports, group)
+}
+
+/// FTP as its administrator would set it up, with limits raised so that the load is let in.
+fn start_ftp(server: FtpServer, tree: &Path, dir: &Path, group: Group) -> Result<Target> {
+    let ftp = free_port()?;
+    for sub in ["log", "run/empty", "spool", "etc/pam.d", "files"] {
+        fs::create_dir_all(dir.join(sub))?;
+    }
+    chown(dir.join("files"), Some(MAIL_OWNER), Some(MAIL_OWNER))?;
+    let fill = |text: &str| text.replace("@FTP@", &ftp.to_string()).replace("@UID@", &MAIL_OWNER.to_string());
+    fs::write(dir.join("vsftpd.conf"), fill(include_str!("../peer/vsftpd.conf")))?;
+    fs::write(dir.join("proftpd.conf"), fill(include_str!("../peer/proftpd.conf")))?;
+    fs::write(dir.join("start"), include_str!("../peer/start"))?;
+    let launch = match server {
+        FtpServer::Vsftpd => "vsftpd /mnt/vsftpd.conf",
+        FtpServer::Proftpd => "proftpd -c /mnt/proftpd.conf",
+        FtpServer::PureFtpd => include_str!("../peer/pure-ftpd"),
+    };
+    fs::write(dir.join("launch"), fill(launch))?;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    for (name, text) in [("cert.pem", &certificate), ("key.pem", &key), ("both.pem", &(key.clone() + &certificate))] {
+        let file = dir.join(name);
+        fs::write(&file, text)?;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
+    }
+    let etc = dir.join("etc");
+    write_etc(&etc)?;
+    let user = format!("{FTP_LOGIN}:x:{MAIL_OWNER}:{MAIL_OWNER}::/mnt/files:/bin/sh\n");
+    fs::write(etc.join("passwd"), fs::read_to_string(etc.join("passwd"))? + &user)?;
+    let shadow = etc.join("shadow");
+    fs::write(&shadow, format!("{FTP_LOGIN}:{CHEAP_HASH}:19000::::::\n"))?;
+    fs::set_permissions(shadow, fs::Permissions::from_mode(0o600))?;
+    let users = dir.join("users");
+    fs::write(&users, format!("{FTP_LOGIN}:{CHEAP_HASH}:{MAIL_OWNER}:{MAIL_OWNER}::/mnt/files:/bin/sh\n"))?;
+    fs::set_permissions(users, fs::Permissions::from_mode(0o600))?;
+    let pam = "auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n";
+    fs::write(etc.join("pam.d/bench"), pam)?;
+    start_in_namespace(tree, dir, Ports { ftp: local(ftp), ..Ports::NONE }, group)
 }
 
 struct Ports {
@@ -308,6 +400,11 @@ struct Ports {
     pop3: SocketAddr,
     imap: SocketAddr,
     imaps: SocketAddr,
+    ftp: SocketAddr,
+}
+
+impl Ports {
+    const NONE: Ports = Ports { smtp: NOWHERE, pop3: NOWHERE, imap: NOWHERE, imaps: NOWHERE, ftp: NOWHERE };
 }
 
 /// Runs `peer/start` where it finds its packages in their places.
@@ -318,9 +415,9 @@ fn start_in_namespace(tree: &Path, dir: &Path, ports: Ports, group: Group) -> Re
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
     let status = child.wait()?;
-    let Ports { smtp, pop3, imap, imaps } = ports;
-    let authority = dir.join("cert.pem");
-    let mut target = Target { smtp, pop3, imap, imaps, group, took: Duration::ZERO, authority, child };
+    let Ports { smtp, pop3, imap, imaps, ftp } = ports;
+    let (authority, took) = (dir.join("cert.pem"), Duration::ZERO);
+    let mut target = Target { smtp, pop3, imap, imaps, ftp, group, dir: dir.to_owned(), took, authority, child };
     if !status.success() {
         let log = fs::read_to_string(dir.join("log/start.log")).unwrap_or_default();
         return Err(format!("the peer does not start: {status}\n{log}").into());
@@ -332,7 +429,7 @@ fn start_in_namespace(tree: &Path, dir: &Path, ports: Ports, group: Group) -> Re
 impl Target {
     /// Up is: it says something.
     fn wait_for_greetings(&mut self, begun: Instant) -> Result {
-        for at in [self.smtp, self.pop3, self.imap].into_iter().filter(|at| *at != NOWHERE) {
+        for at in [self.smtp, self.pop3, self.imap, self.ftp].into_iter().filter(|at| *at != NOWHERE) {
             let greets = || -> std::io::Result<bool> {
                 let mut socket = TcpStream::connect(at)?;
                 socket.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -43,7 +43,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measure this server beside Debian's Postfix with Dovecot (`cargo xtask bench -- --help`)
+    /// Measure this server beside Debian's Postfix with Dovecot, or FTP servers (`cargo xtask bench -- --help`)
     Bench {
         /// For the load generator
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::bench;
 use crate::debian;
 use crate::shell::{Result, cargo, is_root, output, run, target_dir, which};
 
@@ -91,7 +92,7 @@ pub(crate) fn clients() -> Result {
     let (source, sink) = (postfix_tool("smtp-source")?, postfix_tool("smtp-sink")?);
     let imapclient = imapclient()?;
     println!("clients: all there; {}, {} and {}", source.display(), sink.display(), imapclient.display());
-    for (name, packages) in NEIGHBOURS {
+    for (name, packages) in NEIGHBOURS.iter().chain(bench::FTP) {
         println!("neighbours: {}", debian::unpack(name, packages)?.display());
     }
     Ok(())
