@@ -9,6 +9,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use crate::Result;
 use crate::ftp_content::Pattern;
 use crate::imap::Stream;
+use crate::wide::Wide;
 use crate::wire::PATIENCE;
 
 /// Octets read at a time: few enough to stay in a core's own cache.
@@ -39,7 +40,7 @@ impl Session {
         session.reply("220", "greeting")?;
         if let Some(config) = tls {
             session.command("AUTH TLS", "234")?;
-            session.control = protected(session.control, config)?;
+            session.control = protected(session.control, config, 0)?;
         }
         session.command(&format!("USER {login}"), "331")?;
         session.command(&format!("PASS {password}"), "230")?;
@@ -69,7 +70,8 @@ impl Session {
     fn reply(&mut self, code: &str, to: &str) -> Result<String> {
         loop {
             let line = self.line()?;
-            let is_last = line.as_bytes().get(3) == Some(&b' ') && line.as_bytes()[..3].iter().all(u8::is_ascii_digit);
+            let is_last =
+                line.as_bytes().get(3) == Some(&b' ') && line.as_bytes()[..3].iter().all(u8::is_ascii_digit);
             if is_last {
                 return if line.starts_with(code) {
                     Ok(line)
@@ -108,7 +110,7 @@ impl Session {
         self.reply("150", command)?;
         match &self.tls {
             None => Ok(data),
-            Some(config) => protected(data, config),
+            Some(config) => protected(data, config, if command.starts_with("RETR") { PIECE } else { 0 }),
         }
     }
 
@@ -175,9 +177,11 @@ fn connect(to: SocketAddr) -> Result<TcpStream> {
     Ok(socket)
 }
 
-fn protected(stream: Stream, config: &Arc<ClientConfig>) -> Result<Stream> {
-    let Stream::Clear(mut socket) = stream else { return Err("TLS in TLS".into()) };
+fn protected(stream: Stream, config: &Arc<ClientConfig>, ahead: usize) -> Result<Stream> {
+    let Stream::Clear(socket) = stream else { return Err("TLS in TLS".into()) };
+    let mut socket = Wide::new(socket, ahead);
     let mut connection = ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost")?)?;
+    connection.set_buffer_limit(Some(2 * PIECE));
     while connection.is_handshaking() {
         connection.complete_io(&mut socket)?;
     }
@@ -195,7 +199,7 @@ fn close(mut data: Stream) -> Result {
         Stream::Tls(tls) => {
             tls.conn.send_close_notify();
             let _ = tls.conn.complete_io(&mut tls.sock);
-            let _ = tls.sock.shutdown(std::net::Shutdown::Write);
+            let _ = tls.sock.socket.shutdown(std::net::Shutdown::Write);
             let _ = data.read(&mut [0; 64]);
         }
     }

@@ -40,7 +40,8 @@ impl Pattern {
     /// The same lines, ended by CRLF.
     pub(crate) fn text_on_the_wire() -> Pattern {
         let lines = Pattern::text().block;
-        let ended = lines.split_inclusive(|&b| b == b'\n').flat_map(|line| [&line[..line.len() - 1], b"\r\n"]);
+        let ended =
+            lines.split_inclusive(|&b| b == b'\n').flat_map(|line| [&line[..line.len() - 1], b"\r\n"]);
         Pattern { block: ended.flatten().copied().collect() }
     }
 

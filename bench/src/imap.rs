@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::Result;
 use crate::target::Target;
+use crate::wide::Wide;
 use crate::wire::PATIENCE;
 
 /// What is read at a time once an answer is long.
@@ -20,7 +21,7 @@ const LARGE: usize = 1 << 20;
 /// How a session travels.
 pub(crate) enum Stream {
     Clear(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ClientConnection, Wide>>),
 }
 
 impl Stream {
@@ -71,7 +72,7 @@ impl Session {
             Some(config) => {
                 let name = ServerName::try_from("localhost")?;
                 let connection = ClientConnection::new(Arc::clone(config), name)?;
-                Stream::Tls(Box::new(StreamOwned::new(connection, socket)))
+                Stream::Tls(Box::new(StreamOwned::new(connection, Wide::new(socket, 0))))
             }
         };
         let mut session = Session { stream, buffer: vec![0; 1024], start: 0, end: 0, tags: 0 };

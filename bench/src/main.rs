@@ -25,6 +25,7 @@ mod rows;
 mod sink;
 mod smtp;
 mod target;
+mod wide;
 mod wire;
 
 use std::fs;
@@ -233,7 +234,9 @@ impl Arguments {
             }
             None if server == "postfix-dovecot" => Ok(Spec::Peer { tree: tree() }),
             None if server == "postfix" => Ok(Spec::Postfix { tree: tree() }),
-            None if server == "dovecot-maildir" => Ok(Spec::Dovecot { tree: tree(), format: Format::Maildir }),
+            None if server == "dovecot-maildir" => {
+                Ok(Spec::Dovecot { tree: tree(), format: Format::Maildir })
+            }
             None if server == "dovecot-mdbox" => Ok(Spec::Dovecot { tree: tree(), format: Format::Mdbox }),
             None if let Some(peer) = FtpServer::ALL.into_iter().find(|peer| peer.name() == server) => {
                 Ok(Spec::Ftp { server: peer, tree: self.peers.join(server) })

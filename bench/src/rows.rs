@@ -426,9 +426,7 @@ impl<'a> Bench<'a> {
         let target = Target::start(self.spec, &dir, MAILBOXES)?;
         match self.spec {
             Spec::Packetboat { .. } => drop(hand_over(target.smtp, &run, 0, count, 50, &address)?),
-            Spec::Peer { .. } | Spec::Postfix { .. } | Spec::Dovecot { .. } => {
-                seed_maildirs(&dir, &run, count)?
-            }
+            _ => seed_maildirs(&dir, &run, count)?,
         }
         wait_for_delivery(&target, &run, count)?;
         target.stop();

@@ -192,8 +192,8 @@ impl Target {
 
     /// Where the files of [`FTP_LOGIN`] lie.
     pub(crate) fn files(&self) -> PathBuf {
-        let home = self.dir.join("data/files").join(FTP_LOGIN);
-        if home.exists() { home } else { self.dir.join("files") }
+        let ours = self.dir.join("data/files");
+        if ours.exists() { ours.join(FTP_LOGIN) } else { self.dir.join("files") }
     }
 
     pub(crate) fn stop(mut self) {
@@ -375,7 +375,9 @@ fn start_ftp(server: FtpServer, tree: &Path, dir: &Path, group: Group) -> Result
     fs::write(dir.join("launch"), fill(launch))?;
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    for (name, text) in [("cert.pem", &certificate), ("key.pem", &key), ("both.pem", &(key.clone() + &certificate))] {
+    for (name, text) in
+        [("cert.pem", &certificate), ("key.pem", &key), ("both.pem", &(key.clone() + &certificate))]
+    {
         let file = dir.join(name);
         fs::write(&file, text)?;
         fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
@@ -417,7 +419,8 @@ fn start_in_namespace(tree: &Path, dir: &Path, ports: Ports, group: Group) -> Re
     let status = child.wait()?;
     let Ports { smtp, pop3, imap, imaps, ftp } = ports;
     let (authority, took) = (dir.join("cert.pem"), Duration::ZERO);
-    let mut target = Target { smtp, pop3, imap, imaps, ftp, group, dir: dir.to_owned(), took, authority, child };
+    let mut target =
+        Target { smtp, pop3, imap, imaps, ftp, group, dir: dir.to_owned(), took, authority, child };
     if !status.success() {
         let log = fs::read_to_string(dir.join("log/start.log")).unwrap_or_default();
         return Err(format!("the peer does not start: {status}\n{log}").into());

@@ -24,7 +24,7 @@ mod upload;
 mod witness;
 
 pub use digest::{Algorithm, Checksum};
-pub use list::{Entry, Kind, Lister};
+pub use list::{Entry, Kind, Lister, Names};
 pub use part::{Keeping, Sweep, Swept};
 pub use path::{InvalidPath, VirtualPath};
 pub use refusal::Refusal;

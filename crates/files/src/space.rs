@@ -173,6 +173,12 @@ impl Space {
         rights_at(&self.grants, path)
     }
 
+    /// The rights at everything directly in a directory, if they are the same everywhere there.
+    pub fn rights_within(&self, path: &VirtualPath) -> Option<Rights> {
+        let differs = |grant: &Grant| grant.path.under(path).is_some_and(|below| below.len() == 1);
+        if self.grants.iter().any(differs) { None } else { Some(self.rights(path)) }
+    }
+
     /// Another tree appears at a path from now on (SMNT).
     pub fn mount(&mut self, mount: Mount) {
         self.mounts.retain(|other| other.at != mount.at);
@@ -261,7 +267,7 @@ impl Space {
             }
             more.extend(self.look(&at));
         }
-        Lister::new(directory, more)
+        Ok(Lister::new(directory, more))
     }
 
     /// A file to store. What is there already stays until the upload is committed. `random` tells the upload from all

@@ -1,12 +1,14 @@
 //! The text of listings: LIST as Unix has it, MLSD and MLST with facts (RFC 3659 section 7), NLST with names alone.
 
+mod digits;
 mod flags;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use memchr::memchr3;
 
 use crate::command::FileTime;
+use digits::{push_hex, push_number, push_time, push_two};
 
 pub use flags::{Flags, Order};
 
@@ -75,32 +77,41 @@ const MONTHS: [&str; 12] =
 
 /// A line of LIST, in the form that every client parses: the one of `/bin/ls -l`, with times in UTC.
 pub fn unix_line(facts: &Facts<'_>, now: i64, flags: &Flags, out: &mut Vec<u8>) {
-    let letter = match facts.kind {
-        Kind::File => '-',
-        Kind::Directory | Kind::Current | Kind::Parent => 'd',
-        Kind::Link(_) => 'l',
-        Kind::Other => 'p',
-    };
-    let mut line = String::with_capacity(64);
-    line.push(letter);
-    push_mode(facts.mode, &mut line);
+    out.push(match facts.kind {
+        Kind::File => b'-',
+        Kind::Directory | Kind::Current | Kind::Parent => b'd',
+        Kind::Link(_) => b'l',
+        Kind::Other => b'p',
+    });
+    push_mode(facts.mode, out);
+    out.push(b' ');
+    push_number(facts.links, 3, out);
+    for name in [facts.owner, facts.group] {
+        out.push(b' ');
+        let begin = out.len();
+        push_word(name, out);
+        out.resize(out.len().max(begin + 8), b' ');
+    }
+    out.push(b' ');
+    push_number(facts.size, 12, out);
     let (year, month, day, hour, minute, _) = facts.modified.civil();
-    let month = MONTHS[usize::from(month - 1) % 12];
-    let _ = write!(
-        line,
-        " {:>3} {:<8} {:<8} {:>12} {month} {day:>2} ",
-        facts.links,
-        word(facts.owner),
-        word(facts.group),
-        facts.size
-    );
+    out.push(b' ');
+    out.extend_from_slice(MONTHS[usize::from(month - 1) % 12].as_bytes());
+    out.push(b' ');
+    push_number(day.into(), 2, out);
+    out.push(b' ');
     let age = now.saturating_sub(facts.modified.seconds);
-    let _ = if (-3600..RECENT).contains(&age) {
-        write!(line, "{hour:02}:{minute:02} ")
+    if (-3600..RECENT).contains(&age) {
+        push_two(hour, out);
+        out.push(b':');
+        push_two(minute, out);
     } else {
-        write!(line, "{year:>5} ")
-    };
-    out.extend_from_slice(line.as_bytes());
+        match u64::try_from(year) {
+            Ok(year) => push_number(year, 5, out),
+            Err(_) => out.extend_from_slice(format!("{year:>5}").as_bytes()),
+        }
+    }
+    out.push(b' ');
     push_name(facts.name, out);
     if let Kind::Link(target) = facts.kind {
         out.extend_from_slice(b" -> ");
@@ -109,85 +120,126 @@ pub fn unix_line(facts: &Facts<'_>, now: i64, flags: &Flags, out: &mut Vec<u8>) 
     if flags.classify && matches!(facts.kind, Kind::Directory | Kind::Current | Kind::Parent) {
         out.push(b'/');
     }
-    out.extend_from_slice(b"\n");
+    out.push(b'\n');
 }
 
-/// Owners and groups are columns, so they are one word, and there is always one.
-fn word(name: &str) -> String {
-    let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(32).collect();
-    if name.is_empty() { "-".to_owned() } else { name }
+/// Owners and groups are columns, so they are one word, and there is always one. A column counts characters, so they are
+/// ASCII.
+fn push_word(name: &str, out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.extend(name.bytes().filter(u8::is_ascii_graphic).take(32));
+    if out.len() == begin {
+        out.push(b'-');
+    }
 }
 
-fn push_mode(mode: u32, line: &mut String) {
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')]
+fn push_mode(mode: u32, line: &mut Vec<u8>) {
+    for (shift, special, set, unset) in
+        [(6, 0o4000, b's', b'S'), (3, 0o2000, b's', b'S'), (0, 0o1000, b't', b'T')]
     {
         let bits = mode >> shift & 7;
-        line.push(if bits & 4 != 0 { 'r' } else { '-' });
-        line.push(if bits & 2 != 0 { 'w' } else { '-' });
-        line.push(match (mode & special != 0, bits & 1 != 0) {
-            (false, false) => '-',
-            (false, true) => 'x',
+        let execute = match (mode & special != 0, bits & 1 != 0) {
+            (false, false) => b'-',
+            (false, true) => b'x',
             (true, true) => set,
             (true, false) => unset,
-        });
+        };
+        let (read, write) = (bits & 4 != 0, bits & 2 != 0);
+        line.extend_from_slice(&[if read { b'r' } else { b'-' }, if write { b'w' } else { b'-' }, execute]);
     }
 }
 
 /// A name in a line: what would end the line is shown as a question mark, as `ls` does on a terminal.
 fn push_name(name: &[u8], out: &mut Vec<u8>) {
-    out.extend(name.iter().map(|octet| if matches!(octet, b'\r' | b'\n' | 0) { b'?' } else { *octet }));
+    let begin = out.len();
+    out.extend_from_slice(name);
+    if memchr3(b'\r', b'\n', 0, name).is_some() {
+        let ends = |octet: &&mut u8| matches!(**octet, b'\r' | b'\n' | 0);
+        out[begin..].iter_mut().filter(ends).for_each(|octet| *octet = b'?');
+    }
 }
 
 /// A line of MLSD, or of MLST between its first and last one: facts, a space, the name as it is.
 pub fn facts_line(facts: &Facts<'_>, chosen: &[&str], out: &mut Vec<u8>) {
-    let mut line = String::with_capacity(128);
     for fact in chosen {
-        let _ = match *fact {
-            "Type" => write!(
-                line,
-                "Type={};",
-                match facts.kind {
-                    Kind::File => "file",
-                    Kind::Directory => "dir",
-                    Kind::Current => "cdir",
-                    Kind::Parent => "pdir",
-                    Kind::Link(_) => "OS.unix=symlink",
-                    Kind::Other => "OS.unix=special",
-                }
-            ),
-            "Size" if matches!(facts.kind, Kind::File) => write!(line, "Size={};", facts.size),
-            "Modify" => write!(line, "Modify={};", facts.modified),
-            "Create" => facts.created.map_or(Ok(()), |created| write!(line, "Create={created};")),
-            "Perm" => write!(line, "Perm={};", permissions(facts)),
-            "Unique" => write!(line, "Unique={:x}g{:x};", facts.unique.0, facts.unique.1),
-            "UNIX.mode" => write!(line, "UNIX.mode={:04o};", facts.mode & 0o7777),
-            "UNIX.owner" => write!(line, "UNIX.owner={};", word(facts.owner)),
-            "UNIX.group" => write!(line, "UNIX.group={};", word(facts.group)),
-            _ => Ok(()),
+        let begin = out.len();
+        out.extend_from_slice(fact.as_bytes());
+        out.push(b'=');
+        let known = match *fact {
+            "Type" => {
+                out.extend_from_slice(match facts.kind {
+                    Kind::File => b"file",
+                    Kind::Directory => b"dir",
+                    Kind::Current => b"cdir",
+                    Kind::Parent => b"pdir",
+                    Kind::Link(_) => b"OS.unix=symlink",
+                    Kind::Other => b"OS.unix=special",
+                });
+                true
+            }
+            "Size" => {
+                push_number(facts.size, 0, out);
+                facts.kind == Kind::File
+            }
+            "Modify" => {
+                push_time(facts.modified, out);
+                true
+            }
+            "Create" => {
+                facts.created.iter().for_each(|created| push_time(*created, out));
+                facts.created.is_some()
+            }
+            "Perm" => {
+                push_permissions(facts, out);
+                true
+            }
+            "Unique" => {
+                push_hex(facts.unique.0, out);
+                out.push(b'g');
+                push_hex(facts.unique.1, out);
+                true
+            }
+            "UNIX.mode" => {
+                out.extend([9, 6, 3, 0].map(|shift| b'0' + (facts.mode >> shift & 7) as u8));
+                true
+            }
+            "UNIX.owner" => {
+                push_word(facts.owner, out);
+                true
+            }
+            "UNIX.group" => {
+                push_word(facts.group, out);
+                true
+            }
+            _ => false,
         };
+        if known {
+            out.push(b';');
+        } else {
+            out.truncate(begin);
+        }
     }
-    line.push(' ');
-    out.extend_from_slice(line.as_bytes());
+    out.push(b' ');
     push_name(facts.name, out);
     out.push(b'\n');
 }
 
-fn permissions(facts: &Facts<'_>) -> String {
+fn push_permissions(facts: &Facts<'_>, out: &mut Vec<u8>) {
     let allowed = facts.allowed;
     let directory = matches!(facts.kind, Kind::Directory | Kind::Current | Kind::Parent);
-    let letters: [(bool, char); 10] = [
-        (!directory && allowed.append, 'a'),
-        (directory && allowed.make, 'c'),
-        (allowed.delete, 'd'),
-        (directory && allowed.list, 'e'),
-        (allowed.rename, 'f'),
-        (directory && allowed.list, 'l'),
-        (directory && allowed.make, 'm'),
-        (directory && allowed.delete, 'p'),
-        (!directory && allowed.read, 'r'),
-        (!directory && allowed.write, 'w'),
+    let letters: [(bool, u8); 10] = [
+        (!directory && allowed.append, b'a'),
+        (directory && allowed.make, b'c'),
+        (allowed.delete, b'd'),
+        (directory && allowed.list, b'e'),
+        (allowed.rename, b'f'),
+        (directory && allowed.list, b'l'),
+        (directory && allowed.make, b'm'),
+        (directory && allowed.delete, b'p'),
+        (!directory && allowed.read, b'r'),
+        (!directory && allowed.write, b'w'),
     ];
-    letters.iter().filter(|(allowed, _)| *allowed).map(|(_, letter)| *letter).collect()
+    out.extend(letters.iter().filter(|(allowed, _)| *allowed).map(|(_, letter)| *letter));
 }
 
 /// A line of NLST: a path that can be asked for.

@@ -1,6 +1,6 @@
 //! Actions on files that need no data connection.
 
-use packetboat_files::{Entry, Kind, Refusal as Files, Right, Space, VirtualPath};
+use packetboat_files::{Entry, Kind, Refusal as Files, Right, Rights, Space, VirtualPath};
 use packetboat_ftp::command::{FileTime, PathName};
 use packetboat_ftp::listing::{Allowed, Facts, Kind as ListKind, facts_line};
 use packetboat_ftp::server::{Answer, Refusal, Request};
@@ -156,7 +156,11 @@ pub(super) fn time((seconds, nanoseconds): (i64, u32)) -> FileTime {
 
 /// What a listing tells of an entry.
 pub(super) fn told<'a>(entry: &'a Entry, name: &'a [u8], space: &'a Space, at: &VirtualPath) -> Facts<'a> {
-    let rights = space.rights(at);
+    told_with(entry, name, space, space.rights(at))
+}
+
+/// The same, to somebody who has these rights there.
+pub(super) fn told_with<'a>(entry: &'a Entry, name: &'a [u8], space: &'a Space, rights: Rights) -> Facts<'a> {
     Facts {
         name,
         kind: match &entry.kind {

@@ -1,16 +1,18 @@
 //! Listings that are made while they are sent.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use packetboat_files::{Entry, Kind, Lister, Refusal as Files, Space, VirtualPath};
+use packetboat_files::{Entry, Kind, Lister, Refusal as Files, Rights, Space, VirtualPath};
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::listing::{Flags, Order, facts_line, name_line, unix_line};
 use packetboat_ftp::server::{Refusal, TransferFailure};
 
-use super::actions::{Here, refusal, told};
+use super::actions::{Here, refusal, told_with};
+use super::crowd::Crowd;
 
 /// Text of a listing that is made at a time.
-const LISTING_PIECE: usize = 64 * 1024;
+pub(super) const LISTING_PIECE: usize = 64 * 1024;
 /// Entries that are put in order; a larger directory comes as it is.
 const SORTED_MAX: usize = 100_000;
 /// Directories in directories that a recursive listing goes into.
@@ -19,15 +21,23 @@ const DEPTH_MAX: usize = 32;
 /// A listing that is made while it is sent.
 #[derive(Debug)]
 pub(super) struct Listing {
-    space: Space,
-    form: Form,
-    flags: Flags,
-    now: i64,
+    style: Arc<Style>,
     /// What is listed now, and what comes after it.
     current: Option<Level>,
     waiting: Vec<(VirtualPath, usize)>,
     /// Directories that were found in the current one, for `-R`.
     found: Vec<VirtualPath>,
+    /// The last entry, whose place the next one takes.
+    entry: Entry,
+}
+
+/// How entries are told.
+#[derive(Debug)]
+pub(super) struct Style {
+    space: Space,
+    form: Form,
+    flags: Flags,
+    now: i64,
     /// NLST of a path: names come with it.
     prefix: Vec<u8>,
 }
@@ -38,11 +48,13 @@ struct Level {
     depth: usize,
     entries: Entries,
     headed: bool,
+    rights: Option<Rights>,
 }
 
 #[derive(Debug)]
 enum Entries {
     AsFound(Box<Lister>),
+    Many(Box<Crowd>),
     Ordered(std::vec::IntoIter<Entry>),
 }
 
@@ -72,37 +84,94 @@ impl Listing {
             }
             _ => Vec::new(),
         };
-        let mut listing = Listing {
-            space: here.space.clone(),
-            form,
-            flags,
-            now,
-            current: None,
-            waiting: Vec::new(),
-            found: Vec::new(),
-            prefix,
-        };
-        let as_directory = here.space.enter(&at).is_ok();
-        let entries = if as_directory && !flags.directory {
-            listing.entries(&at).map_err(|why| refusal(&why))?
+        let as_directory = here.space.enter(&at).is_ok() && !flags.directory;
+        // A file, or the directory itself, has no path before it.
+        let prefix = if as_directory { prefix } else { Vec::new() };
+        let style = Arc::new(Style { space: here.space.clone(), form, flags, now, prefix });
+        let entries = if as_directory {
+            style.entries(&at).map_err(|why| refusal(&why))?
         } else {
-            // A file, or the directory itself.
             let mut entry = here.space.facts(&at).map_err(|why| refusal(&why))?;
             if let Some(path) = path {
                 entry.name = path.as_bytes().to_vec();
             }
-            listing.prefix.clear();
             Entries::Ordered(vec![entry].into_iter())
         };
-        let headed = !flags.recursive;
-        listing.current = Some(Level { at, depth: 0, entries, headed });
-        Ok(listing)
+        let rights = style.rights_within(&at);
+        let current = Some(Level { at, depth: 0, entries, headed: !flags.recursive, rights });
+        Ok(Listing { style, current, waiting: Vec::new(), found: Vec::new(), entry: Entry::default() })
     }
 
-    fn entries(&self, at: &VirtualPath) -> Result<Entries, Files> {
-        let lister = self.space.list(at)?;
+    /// Makes the next piece of text; false: it was the last.
+    pub(super) fn more(&mut self, text: &mut Vec<u8>) -> Result<bool, TransferFailure> {
+        while text.len() < LISTING_PIECE {
+            let Some(mut level) = self.current.take() else { return Ok(false) };
+            if !level.headed {
+                level.headed = true;
+                text.extend_from_slice(&level.at.to_bytes());
+                text.extend_from_slice(b":\n");
+            }
+            let there = match &mut level.entries {
+                Entries::Many(crowd) => crowd.more(text),
+                Entries::AsFound(lister) => match lister.read(&mut self.entry) {
+                    Some(read) => read.map(|()| true),
+                    None => Ok(false),
+                },
+                Entries::Ordered(entries) => Ok(entries.next().map(|entry| self.entry = entry).is_some()),
+            };
+            match there.map_err(|why| TransferFailure::File(refusal(&why)))? {
+                true => {
+                    if !matches!(level.entries, Entries::Many(_)) {
+                        self.entry(&level, text);
+                    }
+                    self.current = Some(level);
+                }
+                false => {
+                    // Those found here come before those that wait from above.
+                    let depth = level.depth + 1;
+                    let found = std::mem::take(&mut self.found);
+                    self.waiting.extend(found.into_iter().rev().map(|at| (at, depth)));
+                    self.current = self.next_level(text);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn next_level(&mut self, text: &mut Vec<u8>) -> Option<Level> {
+        while let Some((at, depth)) = self.waiting.pop() {
+            // What cannot be looked into is passed over.
+            if let Ok(entries) = self.style.entries(&at) {
+                text.extend_from_slice(b"\n");
+                let rights = self.style.rights_within(&at);
+                return Some(Level { at, depth, entries, headed: false, rights });
+            }
+        }
+        None
+    }
+
+    fn entry(&mut self, level: &Level, text: &mut Vec<u8>) {
+        let (flags, entry) = (&self.style.flags, &self.entry);
+        let goes_on = flags.recursive && entry.kind == Kind::Directory && level.depth < DEPTH_MAX;
+        if self.style.line(&level.at, level.rights, entry, text) && goes_on {
+            self.found.extend(level.at.join(&entry.name));
+        }
+    }
+}
+
+impl Style {
+    pub(super) fn rights_within(&self, at: &VirtualPath) -> Option<Rights> {
+        self.space.rights_within(at)
+    }
+
+    fn entries(self: &Arc<Style>, at: &VirtualPath) -> Result<Entries, Files> {
+        let mut lister = Box::new(self.space.list(at)?);
         if self.flags.order == Order::AsFound {
-            return Ok(Entries::AsFound(Box::new(lister)));
+            let many = !self.flags.recursive && lister.is_long();
+            return Ok(match many {
+                true => Entries::Many(Box::new(Crowd::new(lister, Arc::clone(self), at.clone()))),
+                false => Entries::AsFound(lister),
+            });
         }
         let mut entries = Vec::new();
         for entry in lister.take(SORTED_MAX) {
@@ -119,60 +188,30 @@ impl Listing {
         Ok(Entries::Ordered(entries.into_iter()))
     }
 
-    /// Makes the next piece of text; false: it was the last.
-    pub(super) fn more(&mut self, text: &mut Vec<u8>) -> Result<bool, TransferFailure> {
-        while text.len() < LISTING_PIECE {
-            let Some(mut level) = self.current.take() else { return Ok(false) };
-            if !level.headed {
-                level.headed = true;
-                text.extend_from_slice(&level.at.to_bytes());
-                text.extend_from_slice(b":\n");
-            }
-            let entry = match &mut level.entries {
-                Entries::AsFound(lister) => lister.next().transpose(),
-                Entries::Ordered(entries) => Ok(entries.next()),
-            };
-            match entry.map_err(|why| TransferFailure::File(refusal(&why)))? {
-                Some(entry) => {
-                    self.entry(&level, &entry, text);
-                    self.current = Some(level);
-                }
-                None => {
-                    // Those found here come before those that wait from above.
-                    let depth = level.depth + 1;
-                    let found = std::mem::take(&mut self.found);
-                    self.waiting.extend(found.into_iter().rev().map(|at| (at, depth)));
-                    self.current = self.next_level(text);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn next_level(&mut self, text: &mut Vec<u8>) -> Option<Level> {
-        while let Some((at, depth)) = self.waiting.pop() {
-            // What cannot be looked into is passed over.
-            if let Ok(entries) = self.entries(&at) {
-                text.extend_from_slice(b"\n");
-                return Some(Level { at, depth, entries, headed: false });
-            }
-        }
-        None
-    }
-
-    fn entry(&mut self, level: &Level, entry: &Entry, text: &mut Vec<u8>) {
+    /// Tells of an entry, if it is one that is to be told of. `rights`: those at every entry there.
+    pub(super) fn line(
+        &self,
+        above: &VirtualPath,
+        rights: Option<Rights>,
+        entry: &Entry,
+        text: &mut Vec<u8>,
+    ) -> bool {
         let hidden = entry.name.first() == Some(&b'.');
         if hidden && !self.flags.all && !self.flags.almost_all && !matches!(self.form, Form::Facts(_)) {
-            return;
+            return false;
         }
-        let at = level.at.join(&entry.name).unwrap_or_else(|_| level.at.clone());
-        if self.flags.recursive && entry.kind == Kind::Directory && level.depth < DEPTH_MAX {
-            self.found.push(at.clone());
-        }
+        let told = || {
+            let at = || above.join(&entry.name).unwrap_or_else(|_| above.clone());
+            told_with(entry, &entry.name, &self.space, rights.unwrap_or_else(|| self.space.rights(&at())))
+        };
         match &self.form {
-            Form::Unix => unix_line(&told(entry, &entry.name, &self.space, &at), self.now, &self.flags, text),
-            Form::Names => name_line(&[&self.prefix[..], &entry.name].concat(), text),
-            Form::Facts(facts) => facts_line(&told(entry, &entry.name, &self.space, &at), facts, text),
+            Form::Unix => unix_line(&told(), self.now, &self.flags, text),
+            Form::Names => {
+                text.extend_from_slice(&self.prefix);
+                name_line(&entry.name, text);
+            }
+            Form::Facts(facts) => facts_line(&told(), facts, text),
         }
+        true
     }
 }

@@ -3,6 +3,7 @@
 mod actions;
 mod anonymous;
 mod connection;
+mod crowd;
 mod depot;
 mod entrance;
 mod errand;
