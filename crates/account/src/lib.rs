@@ -12,6 +12,7 @@ mod bounded;
 pub mod credential;
 mod directory;
 mod error;
+mod files;
 mod key;
 pub mod quota;
 mod random;
@@ -25,6 +26,7 @@ pub use credential::{
 };
 pub use directory::{ADDRESSES_MAX, Directory, DirectoryOptions, FIRST_MAILBOXES, Found, NewAccount};
 pub use error::DirectoryError;
+pub use files::{FileUsage, FilesOwner, RowVersion};
 pub use key::account_data;
 pub use quota::{Quota, Usage, over_quota};
 pub use record::{Account, DomainInfo, Role, Service, UnknownService};

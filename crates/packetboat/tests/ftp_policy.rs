@@ -38,7 +38,11 @@ def get(f, name):
     return out.getvalue()
 
 def put(f, name, data, how='STOR '):
-    return f.storbinary(how + name, io.BytesIO(data))
+    try:
+        return f.storbinary(how + name, io.BytesIO(data))
+    except (BrokenPipeError, ConnectionResetError):
+        # The rest was not wanted; the reply says why.
+        return f.voidresp()
 
 def refused(what, *codes):
     try:
@@ -105,7 +109,7 @@ fn anybody_reads_and_leaves_something_and_no_more() {
 f = login('anonymous', 'me@here.example')
 assert get(f, 'readme') == b'hello\n'
 for wrong in ['DELE readme', 'RNFR readme', 'MKD new', 'RMD sub', 'SITE CHMOD 777 readme', 'MFMT 20200101000000 readme',
-              'SITE SYMLINK / way', 'SITE MKDIR x/y', 'SITE RMDIR sub', 'SITE COPY readme incoming/x', 'CWD ../../etc']:
+              'SITE SYMLINK / way', 'SITE MKDIR x/y', 'SITE RMDIR sub', 'SITE COPY readme x', 'CWD ../../etc']:
     says(f, wrong, '550', '553', '504', '502', '350')
 refused(lambda: put(f, 'new', b'x'), '550', '553')
 refused(lambda: put(f, 'readme', b'x'), '550', '553')
@@ -117,7 +121,7 @@ put(f, 'second', b'too')
 for how in ['STOR ', 'APPE ']:
     refused(lambda: put(f, 'gift', b'other', how), '550', '553')
 refused(lambda: f.storbinary('STOR gift', io.BytesIO(b'x'), rest=3), '550', '553', '554')
-assert '226' in put(f, 'third', b'own name', 'STOU ')
+assert '226' in put(f, 'gift', b'own name', 'STOU ')
 refused(lambda: get(f, 'gift'), '550')
 for command in ['LIST', 'NLST', 'MLSD', 'LIST /incoming', 'NLST g*']:
     lines = []
@@ -136,7 +140,7 @@ refused(lambda: login('anonymous', 'nobody'), '530')
 "#,
     );
     let incoming = boat.dir().join("data/public/incoming");
-    assert_eq!(names(&incoming), ["gift", "second", "third"]);
+    assert_eq!(names(&incoming), ["gift", "gift.1", "second"]);
     assert_eq!(std::fs::read(incoming.join("gift")).unwrap(), b"for you");
     assert_eq!(names(&boat.dir().join("data/public")), ["incoming", "readme", "sub"]);
     let log = boat.log();
@@ -350,6 +354,142 @@ refused(lambda: f.nlst(), '521')
 f.prot_p()
 assert f.nlst() == []
 says(f, 'PROT C', '534')
+"#,
+    );
+}
+
+#[test]
+fn quotas() {
+    let settings = r#"
+[files]
+quota = "100 KiB"
+quota_files = 5
+[[folder]]
+name = "press"
+path = "press"
+at = "/press"
+users = "*"
+rights = "all"
+[anonymous]
+enabled = true
+incoming = "/incoming"
+quota = "1 KiB"
+"#;
+    let mut boat = Boat::prepare(settings);
+    let data = boat.dir().join("data");
+    // What lay there before counts, and of what anybody may get only what was left.
+    make(
+        &data,
+        &[
+            ("files/alice@boat.test/old", &"x".repeat(40 * 1024)),
+            ("press/x", "y"),
+            ("public/big", &"z".repeat(9999)),
+        ],
+    );
+    boat.serve();
+    let script = r#"
+f = login()
+assert '40960 of 102400 octets' in says(f, 'SITE QUOTA', '200'), says(f, 'SITE QUOTA', '200')
+put(f, 'one', b'1' * 50000)
+refused(lambda: put(f, 'two', b'2' * 20000), '552')
+refused(lambda: put(f, 'old', b'2' * 60000), '552')
+assert get(f, 'old') == b'x' * 40960
+refused(lambda: put(f, 'old', b'2' * 60000, 'APPE '), '552')
+assert get(f, 'old') == b'x' * 40960
+refused(lambda: says(f, 'ALLO 20000', '200') and put(f, 'three', b'2' * 20000), '552') if says(f, 'ALLO 20000', '200', '552', '452')[0] == '2' else None
+assert sorted(f.nlst()) == ['old', 'one', 'press'], f.nlst()
+# What is replaced makes room, and what is removed too.
+put(f, 'one', b'1' * 61000)
+f.delete('one')
+put(f, 'one', b'1' * 61000)
+# A folder is not one's own.
+put(f, 'press/large', b'1' * 200000)
+for n in range(3):
+    put(f, str(n), b'')
+refused(lambda: put(f, 'sixth', b''), '552')
+put(f, '0', b'again')
+g = login('bob@boat.test')
+put(g, 'large', b'1' * 90000)
+h = login('anonymous', 'a@b.example')
+put(h, 'incoming/a', b'1' * 1000)
+refused(lambda: put(h, 'incoming/b', b'1' * 100), '552')
+"#;
+    python(&boat, script);
+    let home = data.join("files/alice@boat.test");
+    assert_eq!(names(&home), ["0", "1", "2", "old", "one"]);
+    assert_eq!(names(&data.join("public/incoming")), ["a"]);
+    // After a clean stop it goes on with what was written down, and after any other end it is counted again.
+    let used = |boat: &Boat, octets: &str| {
+        let check = format!(
+            "f = login()\nsays(f, 'PWD', '257')\nreply = says(f, 'SITE QUOTA', '200')\nassert '{octets} of 102400' in reply, reply\n"
+        );
+        python(boat, &check);
+    };
+    boat.stop();
+    std::fs::write(home.join("2"), "unseen").unwrap();
+    boat.serve();
+    used(&boat, "101965");
+    let shown = boat.run(&["account", "show", "alice@boat.test"], "");
+    assert!(shown.contains("of 100.0 KiB"), "{shown}");
+    boat.kill();
+    boat.serve();
+    used(&boat, "101971");
+    // Or when that is asked for.
+    std::fs::write(home.join("2"), "unseen again").unwrap();
+    used(&boat, "101971");
+    boat.run(&["account", "recount", "alice@boat.test"], "");
+    used(&boat, "101977");
+    let metrics =
+        foreign("curl").arg("-s").arg(format!("http://{}/metrics", boat.at("metrics"))).run().text();
+    assert!(metrics.contains("file_quota_refusals_total"), "{metrics}");
+}
+
+#[test]
+fn guesses_wait_and_end_in_a_ban() {
+    let settings = r#"
+[limits]
+trusted_networks = []
+[anonymous]
+enabled = true
+"#;
+    let mut boat = Boat::prepare(settings);
+    // Into the section that every test has.
+    let file = boat.dir().join("packetboat.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let rules = "hash_passes = 1\nfailures = 3\ndelay_after = 2\nban_after = 6\n";
+    std::fs::write(&file, text.replace("hash_passes = 1\n", rules)).unwrap();
+    boat.serve();
+    python(
+        &boat,
+        r#"
+import time
+def guess(f, password):
+    begun = time.monotonic()
+    says(f, 'USER alice@boat.test', '331')
+    reply = says(f, 'PASS ' + password, '530')
+    return time.monotonic() - begun, reply
+f = connect()
+for n in range(3):
+    guess(f, 'wrong%d' % n)
+assert refused(f.getresp, '421')
+try:
+    assert f.sock.recv(1) == b''
+except OSError:
+    pass
+# Two were free. Another connection makes it no faster.
+for n, least in [(4, 0.9), (5, 1.9), (6, 3.9)]:
+    f = connect()
+    took, reply = guess(f, 'wrong%d' % n)
+    assert least <= took < least + 3, (n, took)
+    f.close()
+# The right password is not looked at any more, whoever's it is; it is said at once, and that it is for now.
+f = connect()
+begun = time.monotonic()
+says(f, 'USER bob@boat.test', '331')
+assert 'try again later' in says(f, 'PASS demo', '530')
+assert time.monotonic() - begun < 5
+# Who needs no password guesses nothing.
+login('anonymous', 'a@b.example').quit()
 "#,
     );
 }

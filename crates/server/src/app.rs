@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::accounts;
 use crate::admin::{self, AdminSocket};
-use crate::files::{LogOptions, TransferLog};
+use crate::files::{LogOptions, Shares, TransferLog};
 use crate::local::pickup::Pickup;
 use crate::log;
 use crate::peers::Peers;
@@ -46,6 +46,8 @@ pub struct App {
     pub queue: Queue,
     /// What happened to messages.
     pub trace: trace::Reader,
+    /// What users keep in files.
+    pub shares: Arc<Shares>,
 }
 
 /// Why the program does not run, or stopped running.
@@ -109,7 +111,8 @@ impl App {
             office.tell_to(Arc::clone(recorder) as Arc<dyn Sink>);
         }
         let trace = trace::Reader { dir: trace::directory(&settings.general.data), recorder };
-        Ok(App { store, directory, authenticator, office, queue, trace })
+        let shares = Shares::new(directory.clone());
+        Ok(App { store, directory, authenticator, office, queue, trace, shares })
     }
 
     /// Adds a service for each protocol. What it gives carries mail to other servers, when it is run.
@@ -168,7 +171,12 @@ impl App {
                 log.reopen(LogOptions::of(settings));
             }
         });
-        let depot = Arc::new(depot(&context));
+        let depot = Arc::new(depot(&context, Arc::clone(&self.shares)));
+        let refusals = self.shares.refusals();
+        metrics.register(|registry| {
+            let help = "Times something was not stored because a quota of files is used up";
+            registry.register("file_quota_refusals", help, refusals);
+        });
         let renewed = Arc::clone(&depot);
         server.on_reload(move |settings| renewed.doors.set_policy(settings.files_policy()));
         for name in ["ftp", "ftps"] {
@@ -181,6 +189,7 @@ impl App {
 
     /// Commits what waits and gives the store back.
     pub async fn close(self) {
+        self.shares.stop().await;
         self.store.stop().await;
         if let Some(recorder) = self.trace.recorder {
             let _ = tokio::task::spawn_blocking(move || recorder.flush()).await;
@@ -365,12 +374,12 @@ fn pop3_config(settings: &Settings) -> packetboat_pop3::server::Config {
     config
 }
 
-fn depot(context: &Context) -> Depot {
+fn depot(context: &Context, shares: Arc<Shares>) -> Depot {
     let settings = &context.settings;
     let (ftp, port) = (&settings.ftp, |port: u32| u16::try_from(port).unwrap_or(0));
     let (first, last) = (port(ftp.passive_first), port(ftp.passive_last));
     Depot {
-        doors: Doors::new(settings.files_policy()),
+        doors: Doors::new(settings.files_policy(), shares),
         passive_ports: (first > 0).then(|| (first, last.max(first))),
         announced: ftp.announce.map(Into::into),
         active: ftp.active,

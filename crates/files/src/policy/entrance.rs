@@ -1,9 +1,10 @@
 //! What somebody finds, and on what terms.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AccountDemand, Location, Quota, Rates};
-use crate::{Grant, Mount, Owner, Refusal, Rights, Space, Sync, Tree, VirtualPath};
+use crate::{Grant, Limits, Mount, Owner, Refusal, Rights, Share, Space, Sync, Tree, Usage, VirtualPath};
 
 /// A tree that somebody finds, not opened yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +22,14 @@ pub struct Planned {
 }
 
 impl Planned {
-    pub(super) fn root(location: Location, rights: Rights) -> Planned {
-        Planned { name: String::new(), at: VirtualPath::root(), location, rights, is_home: true }
+    pub(super) fn root(location: Location, rights: Rights, is_home: bool) -> Planned {
+        Planned { name: String::new(), at: VirtualPath::root(), location, rights, is_home }
     }
 
     /// Opens it. What came of placeholders is made where it is missing, and cannot lead out of what stands before them.
     fn open(&self) -> Result<Tree, Refusal> {
         let base = &self.location.base;
-        if self.is_home {
+        if self.name.is_empty() {
             std::fs::create_dir_all(base).map_err(|error| Refusal::Failed(error.to_string()))?;
         }
         self.location.below.iter().try_fold(Tree::open(base)?, |tree, name| tree.below(name))
@@ -100,9 +101,27 @@ impl Entrance {
         self.cost_centres.is_empty() || self.cost_centres.iter().any(|known| known == name)
     }
 
+    /// What may be kept in the files of one's own; `None`: nobody counts.
+    pub fn limits(&self) -> Option<Limits> {
+        let Quota { octets, files } = self.quota;
+        let counted = (octets.is_some() || files.is_some()) && self.home().is_some();
+        counted.then_some(Limits { octets, files })
+    }
+
+    fn home(&self) -> Option<&Planned> {
+        self.trees.iter().find(|tree| tree.is_home)
+    }
+
+    /// Counts the files of one's own, or, for those without an account, what has been left. It reads every directory.
+    pub fn count(&self) -> Result<Usage, Refusal> {
+        let Some(home) = self.home() else { return Ok(Usage::default()) };
+        let incoming = self.incoming.as_ref().map_or(&[][..], VirtualPath::parts);
+        incoming.iter().try_fold(home.open()?, |tree, name| tree.below(name))?.usage()
+    }
+
     /// Opens all that is there, and what has been mounted by SMNT. Without the tree at the root it fails; another one
-    /// that cannot be opened is missing.
-    pub fn space(&self, mounted: &[String]) -> Result<Opened, Refusal> {
+    /// that cannot be opened is missing. What is kept in the files of one's own is charged to the share.
+    pub fn space(&self, mounted: &[String], share: Option<&Arc<dyn Share>>) -> Result<Opened, Refusal> {
         let later = self.named.iter().filter(|tree| mounted.contains(&tree.name));
         let mut all: Vec<&Planned> = self.trees.iter().collect();
         all.extend(later.filter(|tree| !self.trees.contains(tree)));
@@ -119,6 +138,10 @@ impl Entrance {
             match opened {
                 Ok(tree) => {
                     let tree = if self.is_uneven(planned) { tree.without_links() } else { tree };
+                    let tree = match share {
+                        Some(share) if planned.is_home => tree.with_share(Arc::clone(share)),
+                        _ => tree,
+                    };
                     mounts.push(Mount { at: planned.at.clone(), tree });
                     grants.push(Grant { path: planned.at.clone(), rights: planned.rights });
                 }

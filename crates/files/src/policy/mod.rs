@@ -109,6 +109,8 @@ pub struct Policy {
     pub folders: Vec<Folder>,
     /// Rights at paths.
     pub rights: Vec<PathRights>,
+    /// How fast all together may move.
+    pub total: Rates,
     /// For those without an account, if they may come.
     pub anonymous: Option<Anonymous>,
     /// A directory that holds nothing: the root of those who have no files of their own.
@@ -189,7 +191,7 @@ impl Policy {
         let mut trees = Vec::new();
         if let Some(home) = home {
             let rights = if anonymous { Rights::READ_ONLY } else { Rights::ALL };
-            trees.push(Planned::root(home.expand(visitor)?, rights));
+            trees.push(Planned::root(home.expand(visitor)?, rights, true));
         }
         let mut named = Vec::new();
         for folder in &self.folders {
@@ -217,7 +219,7 @@ impl Policy {
         }
         if !trees.iter().any(|tree| tree.at.is_root()) {
             let location = Location { base: self.nothing.clone(), below: Vec::new() };
-            trees.insert(0, Planned::root(location, Rights::NONE.with(crate::Right::List)));
+            trees.insert(0, Planned::root(location, Rights::NONE.with(crate::Right::List), false));
         }
         let box_grant = incoming.map(|path| Grant { path: path.clone(), rights: Rights::DROP_BOX });
         Ok(Entrance {

@@ -73,6 +73,7 @@ fn policy() -> Policy {
             password: AnonymousPassword::EMail,
             terms: Terms { connections: Some(20), ..Terms::default() },
         }),
+        total: Rates::default(),
         nothing: PathBuf::from("/data/nothing"),
         sync: Sync::Never,
         umask: 0o022,
@@ -175,7 +176,7 @@ fn rights_where_they_are_written() {
 
     let space = |visitor, mounted: &[&str]| {
         let mounted: Vec<String> = mounted.iter().map(|&name| name.to_owned()).collect();
-        policy.entrance(visitor, CLEAR).unwrap().space(&mounted).unwrap()
+        policy.entrance(visitor, CLEAR).unwrap().space(&mounted, None).unwrap()
     };
     let alice = space(Visitor::Account("alice@a.test"), &[]);
     assert!(alice.missing.is_empty(), "{:?}", alice.missing);
@@ -259,7 +260,8 @@ fn rights_are_not_moved_away_and_a_box_keeps_what_is_in_it() {
     policy.folders.clear();
     policy.rights = vec![PathRights { path: path("/a/box"), users: users("*"), rights: Rights::DROP_BOX }];
     std::fs::create_dir_all(dir.path().join("homes/alice@a.test/a/box")).unwrap();
-    let alice = policy.entrance(Visitor::Account("alice@a.test"), CLEAR).unwrap().space(&[]).unwrap().space;
+    let alice =
+        policy.entrance(Visitor::Account("alice@a.test"), CLEAR).unwrap().space(&[], None).unwrap().space;
     // With the directory above it, the box would come out of the rights that are written for its path.
     assert_eq!(alice.rename(&path("/a"), &path("/b")), Err(crate::Refusal::NoPermission));
     assert_eq!(alice.rename(&path("/a/box"), &path("/b")), Err(crate::Refusal::NoPermission));

@@ -102,6 +102,14 @@ enum Command {
         #[arg(long, value_name = "N", value_parser = limit::<u64>)]
         messages: Option<Limit<u64>>,
     },
+    /// Count an account's files anew, at its next log-in to them
+    ///
+    /// For when files were put into its directory, or taken out of it, by other programs. What an account may keep in
+    /// files is said in the settings: [files] and [[files_for]].
+    Recount {
+        /// Login name
+        account: String,
+    },
     /// Give an account further addresses, or take them away
     #[command(subcommand)]
     Address(AddressCommand),
@@ -231,6 +239,7 @@ async fn carry_out(command: Command, desk: &mut Desk) -> Result<(), AdminError> 
             desk.ask(R::Name { account, name }, |item| about(item, whole)).await
         }
         Command::Quota { account, size, messages } => quota(desk, account, size, messages).await,
+        Command::Recount { account } => desk.ask(R::RecountFiles { account }, done).await,
         Command::Address(AddressCommand::Add { account, address }) => {
             desk.ask(R::AddAddress { account, address }, |item| about(item, addresses)).await
         }
@@ -293,7 +302,12 @@ async fn quota(
     size: Option<Limit<Size>>,
     messages: Option<Limit<u64>>,
 ) -> Result<(), AdminError> {
-    let say = |item: &Item| about(item, |it| format!("{}: {}", it.login, kept(it)));
+    let say = |item: &Item| {
+        about(item, |it| match it.files {
+            None => format!("{}: {}", it.login, kept(it)),
+            Some(_) => format!("{}: {}; in files {}", it.login, kept(it), kept_files(it)),
+        })
+    };
     if size.is_none() && messages.is_none() {
         return desk.ask(AccountRequest::Show { account }, say).await;
     }
@@ -380,6 +394,7 @@ fn whole(account: &Account) -> String {
         ("app passwords", some(&account.app_passwords)),
         ("APOP secret", if account.apop { "yes" } else { "none" }.to_owned()),
         ("keeps", kept(account)),
+        ("files", kept_files(account)),
         ("since", day(account.created_at)),
         ("number", account.id.to_string()),
     ];
@@ -394,6 +409,18 @@ fn kept(account: &Account) -> String {
         octets(account.octets.used),
         of(account.octets.limit.map(octets)),
         of(limit.map(|limit| limit.to_string()))
+    )
+}
+
+fn kept_files(account: &Account) -> String {
+    let Some(files) = account.files else { return "not counted, there is no limit".to_owned() };
+    let of = |limit: Option<String>| limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+    format!(
+        "{}{}, {}{} files",
+        octets(files.octets.used),
+        of(files.octets.limit.map(octets)),
+        files.files.used,
+        of(files.files.limit.map(|limit| limit.to_string()))
     )
 }
 

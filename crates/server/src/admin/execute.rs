@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use packetboat_account::{self as account, Directory, DirectoryError, NewAccount};
+use packetboat_account::{self as account, Directory, DirectoryError, FilesOwner, NewAccount};
 use packetboat_mail::PostOffice;
 use packetboat_mail::alias::AliasError;
 use packetboat_mail::mailbox::Mailboxes;
@@ -12,7 +12,7 @@ use packetboat_message::{Address, Domain as DomainName};
 use tokio::sync::mpsc;
 
 use super::error::{AdminError, ErrorKind};
-use super::item::{Account, AppPassword, Connection, Done, Item, QuotaUse, Secret};
+use super::item::{Account, AppPassword, Connection, Done, FileUse, Item, QuotaUse, Secret};
 use super::request::{AccountRequest, Guests, NewPassword, Password, Request, ServerRequest};
 use crate::trace::Reader;
 
@@ -153,6 +153,12 @@ async fn account(request: AccountRequest, context: &Context, items: &Items) -> R
             directory.set_quota(directory.account_named(&account)?.id, quota).await?;
             show(directory, &account, items).await
         }
+        R::RecountFiles { account } => {
+            let account = directory.account_named(&account)?;
+            directory.forget_file_usage(FilesOwner::Account(account.id)).await?;
+            let what = Some(account.login.to_string());
+            items.done("files will be counted at the next log-in", what).await
+        }
         R::AddAddress { account, address: text } => {
             let new = address(&text)?;
             require_no_alias(office, &new)?;
@@ -274,6 +280,7 @@ async fn show(directory: &Directory, account: &str, items: &Items) -> Result<(),
 async fn account_item(directory: &Directory, account: &account::Account) -> Result<Item, AdminError> {
     let usage = directory.usage(account.id).await?;
     let credentials = directory.credentials(account.id)?;
+    let (files, _) = directory.file_usage(FilesOwner::Account(account.id))?;
     Ok(Item::Account(Account {
         login: account.login.to_string(),
         id: account.id.0,
@@ -282,6 +289,10 @@ async fn account_item(directory: &Directory, account: &account::Account) -> Resu
         disabled: account.disabled,
         octets: QuotaUse { used: usage.octets, limit: usage.quota.octets },
         messages: QuotaUse { used: usage.messages, limit: usage.quota.messages },
+        files: files.map(|files| FileUse {
+            octets: QuotaUse { used: files.octets, limit: files.octets_limit },
+            files: QuotaUse { used: files.files, limit: files.files_limit },
+        }),
         password: credentials.password,
         apop: credentials.shared_secret,
         app_passwords: credentials.app_passwords.into_iter().map(|app| app.name).collect(),

@@ -115,6 +115,9 @@ pub struct Account {
     pub octets: QuotaUse,
     /// Messages it has and may have.
     pub messages: QuotaUse,
+    /// What it has and may have in files, as of some seconds ago; `None`: nobody counts, since there is no limit.
+    #[serde(default)]
+    pub files: Option<FileUse>,
     /// Whether it has a password.
     pub password: bool,
     /// Whether it has a secret for APOP.
@@ -132,6 +135,15 @@ pub struct QuotaUse {
     pub used: u64,
     /// How much there may be; `None`: no limit.
     pub limit: Option<u64>,
+}
+
+/// What there is in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileUse {
+    /// Octets.
+    pub octets: QuotaUse,
+    /// Files.
+    pub files: QuotaUse,
 }
 
 /// An app password, without its text.

@@ -39,8 +39,8 @@ pub mod aliases_file {
 pub use error::{AdminError, ErrorKind};
 pub use execute::{Context, Items, Running, execute};
 pub use item::{
-    Account, Alias, AppPassword, Connection, Copied, Domain, Done, FileSession, FileTransfer, Item, QuotaUse,
-    Secret, Told, Waiting, Way,
+    Account, Alias, AppPassword, Connection, Copied, Domain, Done, FileSession, FileTransfer, FileUse, Item,
+    QuotaUse, Secret, Told, Waiting, Way,
 };
 pub use listen::{AdminSocket, SocketError};
 pub use office::Office;

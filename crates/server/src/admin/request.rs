@@ -258,6 +258,11 @@ pub enum AccountRequest {
         /// The limits.
         quota: Quota,
     },
+    /// Count its files anew when it logs in next.
+    RecountFiles {
+        /// Which.
+        account: String,
+    },
     /// Give it one more address.
     AddAddress {
         /// Which account.

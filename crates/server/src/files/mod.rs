@@ -1,9 +1,11 @@
 //! What goes on with files, whatever protocol moves them: who is there, what is on its way, what is told of it.
 
 mod log;
+mod shares;
 mod transfers;
 mod watch;
 
 pub use log::{LogOptions, Record, TransferLog, TransferRecord};
+pub use shares::{CountError, Shares};
 pub(crate) use transfers::word;
 pub use transfers::{Begun, Direction, Moving, Session, Transfers};

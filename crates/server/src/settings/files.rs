@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use packetboat_files::policy::{
-    AccountDemand, Anonymous, AnonymousPassword, Home, PathRights, Policy, Rule, Template, Terms, Users,
+    AccountDemand, Anonymous, AnonymousPassword, Home, PathRights, Policy, Rates, Rule, Template, Terms,
+    Users,
 };
 use packetboat_files::{Right, Rights, Sync, VirtualPath};
 use toml::Spanned;
@@ -505,6 +506,10 @@ impl Settings {
                     Some(PathRights { path, users, rights: rule.rights.0 })
                 })
                 .collect(),
+            total: Rates {
+                up: octets(self.files.total_upload_rate),
+                down: octets(self.files.total_download_rate),
+            },
             anonymous: anonymous.enabled.then(|| Anonymous {
                 path: anonymous.path.0.clone().within(data),
                 incoming: anonymous.incoming.clone().map(|incoming| incoming.0),

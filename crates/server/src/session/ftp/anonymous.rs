@@ -25,7 +25,7 @@ impl Ftp {
     }
 
     /// Lets somebody in without asking who it is. There is nothing to be guessed, so nothing is counted as a guess.
-    pub(super) fn anonymous(&mut self, session: &mut Server, user: &str, password: &Secret<String>) {
+    pub(super) async fn anonymous(&mut self, session: &mut Server, user: &str, password: &Secret<String>) {
         let (connection, peer) = (self.peer.id, self.peer.clone());
         let given: String = password.expose().chars().take(LOGGED_MAX).collect();
         let policy = self.depot.doors.policy();
@@ -37,7 +37,7 @@ impl Ftp {
             return session.refuse(Refusal::LoginFailed);
         }
         self.listed.anonymous(&given);
-        self.come_in(session, Visitor::Anonymous, None);
+        self.come_in(session, Visitor::Anonymous, None).await;
         if self.guest.is_some() {
             let labels = OutcomeLabels { service: peer.service, outcome: "anonymous" };
             self.metrics.logins.get_or_create(&labels).inc();

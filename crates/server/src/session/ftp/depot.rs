@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use super::Ftp;
 use super::seats::Seats;
 use crate::drive::{Link, Summary, drive};
+use crate::files::Shares;
 use crate::files::Transfers;
 use crate::limits;
 use crate::listen::{self, Peer};
@@ -46,12 +47,13 @@ pub struct Depot {
 pub struct Doors {
     policy: RwLock<Arc<Policy>>,
     pub(super) seats: Arc<Seats>,
+    pub(super) shares: Arc<Shares>,
 }
 
 impl Doors {
     /// By these rules.
-    pub fn new(policy: Policy) -> Doors {
-        Doors { policy: RwLock::new(Arc::new(policy)), seats: Arc::default() }
+    pub fn new(policy: Policy, shares: Arc<Shares>) -> Doors {
+        Doors { policy: RwLock::new(Arc::new(policy)), seats: Arc::default(), shares }
     }
 
     /// The rules, as they are now.

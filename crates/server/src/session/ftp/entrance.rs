@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use packetboat_account::Identity;
-use packetboat_files::VirtualPath;
+use packetboat_account::{FilesOwner, Identity};
 use packetboat_files::policy::{AccountDemand, Arrival, Closed, Entrance, Visitor};
+use packetboat_files::{Share, VirtualPath};
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::server::{Refusal, Server, What, switched_off};
 use packetboat_wire::Secret;
@@ -12,6 +12,7 @@ use packetboat_wire::Secret;
 use super::Ftp;
 use super::actions::{Here, refusal};
 use super::seats::Seat;
+use crate::files::CountError;
 
 /// The longest name of a cost centre.
 const COST_CENTRE_MAX: usize = 64;
@@ -22,8 +23,10 @@ pub(super) struct Guest {
     pub(super) entrance: Arc<Entrance>,
     /// Trees that were mounted by SMNT, by name.
     mounted: Vec<String>,
+    /// What is kept is charged to it.
+    share: Option<Arc<dyn Share>>,
     /// Who pays, as ACCT said.
-    pub(super) cost_centre: Option<String>,
+    cost_centre: Option<String>,
     _seat: Seat,
 }
 
@@ -50,7 +53,7 @@ impl Ftp {
     pub(super) async fn password(&mut self, session: &mut Server, password: &Secret<String>) {
         let Some(user) = self.user.clone() else { return session.refuse(Refusal::LoginFailed) };
         if self.is_anonymous(&user) {
-            return self.anonymous(session, &user, password);
+            return self.anonymous(session, &user, password).await;
         }
         // Nobody guesses from where nobody may come from.
         if let Err(closed) = self.door(&user, session.tls().is_some()) {
@@ -60,7 +63,7 @@ impl Ftp {
         match login.password(&user, None, password).await {
             Ok(identity) => {
                 let login = identity.login.to_string();
-                self.come_in(session, Visitor::Account(&login), Some(identity));
+                self.come_in(session, Visitor::Account(&login), Some(identity)).await;
             }
             Err(denied) if denied.is_temporary() => session.refuse(Refusal::LoginUnavailable),
             Err(_) => session.refuse(Refusal::LoginFailed),
@@ -90,7 +93,12 @@ impl Ftp {
     }
 
     /// Lets somebody in who may be who they say, as far as rules allow.
-    pub(super) fn come_in(&mut self, session: &mut Server, visitor: Visitor<'_>, identity: Option<Identity>) {
+    pub(super) async fn come_in(
+        &mut self,
+        session: &mut Server,
+        visitor: Visitor<'_>,
+        identity: Option<Identity>,
+    ) {
         let name = match visitor {
             Visitor::Account(login) => login,
             Visitor::Anonymous => "anonymous",
@@ -106,7 +114,14 @@ impl Ftp {
             tracing::warn!(connection, %peer, user = name, "log-in refused: too many connections of this user");
             return session.turn_away("Too many connections of this user, try again later.");
         };
-        let guest = Guest { entrance, mounted: Vec::new(), cost_centre: None, _seat: seat };
+        let share = match self.share(&entrance, identity.as_ref()).await {
+            Ok(share) => share,
+            Err(error) => {
+                tracing::error!(connection, user = name, %error, "log-in refused");
+                return session.refuse(Refusal::LoginUnavailable);
+            }
+        };
+        let guest = Guest { entrance, mounted: Vec::new(), share, cost_centre: None, _seat: seat };
         match self.open(&guest) {
             Ok(here) => self.here = Some(here),
             Err(error) => {
@@ -134,9 +149,25 @@ impl Ftp {
         session.logged_in();
     }
 
+    /// What is kept is charged to this, if there is a limit.
+    async fn share(
+        &self,
+        entrance: &Arc<Entrance>,
+        identity: Option<&Identity>,
+    ) -> Result<Option<Arc<dyn Share>>, CountError> {
+        let owner = identity.map_or(FilesOwner::Anonymous, |identity| FilesOwner::Account(identity.account));
+        let shares = &self.depot.doors.shares;
+        let Some(limits) = entrance.limits() else {
+            shares.forget(owner).await;
+            return Ok(None);
+        };
+        let counted = Arc::clone(entrance);
+        shares.of(owner, limits, move || counted.count()).await.map(Some)
+    }
+
     /// Opens what a guest finds. What is missing is no reason to find nothing.
     fn open(&self, guest: &Guest) -> Result<Here, packetboat_files::Refusal> {
-        let opened = guest.entrance.space(&guest.mounted)?;
+        let opened = guest.entrance.space(&guest.mounted, guest.share.as_ref())?;
         for (folder, why) in &opened.missing {
             let (connection, login) = (self.peer.id, &guest.entrance.name);
             tracing::warn!(connection, login, folder, %why, "a folder could not be opened");
@@ -175,7 +206,7 @@ impl Ftp {
                 if !guest.mounted.contains(&name) {
                     guest.mounted.push(name.clone());
                 }
-                match guest.entrance.space(&guest.mounted) {
+                match guest.entrance.space(&guest.mounted, guest.share.as_ref()) {
                     Ok(opened) if opened.missing.iter().any(|(missing, _)| *missing == name) => {
                         guest.mounted.retain(|mounted| *mounted != name);
                         Err(Refusal::NotFound)
