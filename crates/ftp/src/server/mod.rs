@@ -30,6 +30,9 @@ pub use event::{
     Answer, Connection, Event, Passive, Refusal, Request, Transfer, TransferFailure, Transferred, What,
 };
 
+/// Replies are handed out as soon as so many octets have come together.
+const OUTPUT_PIECE: usize = 16 * 1024;
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Server {
@@ -428,7 +431,8 @@ impl Session for Server {
     fn next(&mut self, now: Instant) -> Step<Event> {
         self.began.get_or_insert(now);
         self.last_activity.get_or_insert(now);
-        while self.advance() == Advance::Progress {}
+        // What many short commands in one piece are answered is longer than they are: it goes out as it grows.
+        while self.output.len() < OUTPUT_PIECE && self.advance() == Advance::Progress {}
         if !self.output.is_empty() {
             return Step::Send(self.output.split().freeze());
         }

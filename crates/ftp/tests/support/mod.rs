@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use packetboat_ftp::command::{FileTime, PathName};
+use packetboat_ftp::data::DataError;
 use packetboat_ftp::server::{
     Answer, Config, Event, Refusal, Request, Server, TransferFailure, Transferred, What,
 };
@@ -143,6 +144,8 @@ impl Owner<Server> for Depot {
                     Err(why) => session.refuse(why),
                 },
                 What::Store(path) if path.as_bytes() == b"forbidden" => session.refuse(Refusal::NoPermission),
+                What::Store(path) if path.as_bytes() == b"busy" => session.refuse(Refusal::Busy),
+                What::Store(path) if path.as_bytes() == b"costly" => session.refuse(Refusal::NeedsAccount),
                 What::StoreUnique(_) => session.transfer_begins(true, false, "FILE: unique.1".to_owned()),
                 What::Store(_) | What::Append(_) => {
                     session.transfer_begins(true, false, "Receiving.".to_owned())
@@ -177,6 +180,8 @@ impl Owner<Server> for Depot {
                 let (digest, end) = ("CAFE".to_owned(), 1 << 40);
                 session.answer(Answer::Checksum { digest, start: 0, end });
             }
+            "damaged" => session.transfer_ended(Err(TransferFailure::Data(DataError::Damaged))),
+            "bad page" => session.transfer_ended(Err(TransferFailure::Data(DataError::InvalidPage))),
             "marker" => session.marker("1000", 1024),
             other => return Err(format!("no order {other:?}")),
         }
