@@ -19,6 +19,8 @@ pub struct Boat {
     child: Option<Child>,
     /// Lines of `[listen]` that come before the usual ones.
     listen: String,
+    /// Runs in front of the server, in a mount namespace of its own.
+    before: Option<String>,
 }
 
 fn binary() -> PathBuf {
@@ -57,7 +59,7 @@ impl Boat {
         let dir = tempfile::Builder::new().prefix("packetboat-boat-").tempdir().unwrap();
         let ports = SERVICES.iter().filter(|name| !is_named(listen, name));
         let ports = ports.map(|&name| (name, free_port())).collect();
-        let boat = Boat { dir, ports, child: None, listen: listen.to_owned() };
+        let boat = Boat { dir, ports, child: None, listen: listen.to_owned(), before: None };
         boat.write_settings(settings);
         boat.run(&["domain", "add", "boat.test"], "");
         for user in ["alice", "bob"] {
@@ -127,7 +129,19 @@ impl Boat {
     /// Starts it, on what is there.
     pub fn serve(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let child = Command::new(binary())
+        let mut command = match &self.before {
+            None => Command::new(binary()),
+            Some(script) => {
+                let mut command = Command::new("unshare");
+                let script = format!("set -e\n{script}\nexec \"$@\"");
+                command
+                    .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+                    .arg(binary());
+                command.current_dir(self.dir());
+                command
+            }
+        };
+        let child = command
             .args(["serve", "--config"])
             .arg(self.settings())
             .stdin(Stdio::null())
@@ -167,6 +181,17 @@ impl Boat {
         if let Some(child) = &self.child {
             signal(child, name);
         }
+    }
+
+    /// From now on it serves in a mount namespace of its own, after this script, which sees the server's directory as its
+    /// own; both need root.
+    pub fn serve_behind(&mut self, script: &str) {
+        self.before = Some(script.to_owned());
+    }
+
+    /// Of the process, for `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     /// Ends it as an administrator would.

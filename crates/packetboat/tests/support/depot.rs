@@ -56,6 +56,27 @@ impl Depot {
         }
     }
 
+    /// A server whose files lie on a disk of so many octets.
+    pub fn start_on_disk_of(octets: usize) -> Depot {
+        let mut depot = Depot::prepare("", "");
+        let mount = "mkdir -p data/files && mount -t tmpfs -o mode=700,size=";
+        depot.boat.serve_behind(&format!("{mount}{octets} tmpfs data/files"));
+        depot.serve();
+        depot
+    }
+
+    /// Descriptors that the server has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.boat.pid())).unwrap().count()
+    }
+
+    /// What the server takes of memory.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.boat.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     pub fn boat(&mut self) -> &mut Boat {
         &mut self.boat
     }

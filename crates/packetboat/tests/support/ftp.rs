@@ -34,6 +34,7 @@ struct Sending {
     /// The connection is reset: when so much was fetched, or when all was sent.
     breaks: Option<usize>,
     ends_with_connection: bool,
+    holds: bool,
     done: bool,
 }
 
@@ -121,6 +122,19 @@ impl Ftp {
             transfer,
             Sending { fetch: Some(Vec::new()), breaks: Some(octets), ..Sending::default() },
         )
+    }
+
+    /// Sends this, and leaves the data connection as it is: neither more nor an end comes.
+    pub fn send_and_hold(&mut self, transfer: Transfer, data: &[u8]) {
+        let mut sending = Sending { rest: data.to_vec(), holds: true, ..Sending::default() };
+        self.client.request(Request::Transfer(transfer)).unwrap();
+        while !matches!(self.event(&mut sending), Event::Opened { .. }) {}
+        sending.opened = true;
+        let deadline = Instant::now() + PATIENCE;
+        while !sending.done {
+            assert!(Instant::now() < deadline, "it is not taken");
+            self.carry(&mut sending);
+        }
     }
 
     fn transfer(&mut self, transfer: Transfer, mut sending: Sending) -> Ended {
@@ -253,7 +267,7 @@ impl Ftp {
                 Err(_) => sending.done = true,
             }
         }
-        if sending.done {
+        if sending.done && !sending.holds {
             self.client.data_ended();
         }
         true

@@ -12,6 +12,7 @@ mod foreign;
 mod ftp;
 mod imap;
 mod letters;
+mod raw_ftp;
 mod sink;
 
 pub use boat::{Boat, free_port};
@@ -23,4 +24,5 @@ pub use foreign::{Foreign, Said, Terminal, foreign, program_path};
 pub use ftp::{Ended, Ftp, reset};
 pub use imap::{Answer, Imap, Value, values};
 pub use letters::{AWKWARD, Letter, letter};
+pub use raw_ftp::Raw;
 pub use sink::{Act, Moment, Received, Sink, USUAL};

@@ -1,0 +1,330 @@
+//! What can go wrong in the middle of a transfer: the disk is full, the quota is, the server is killed, the line is cut in
+//! every phase. No torn file is ever seen, the client is told what it was, and the server goes on.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use packetboat_ftp::client::{ConnectionPolicy, Transfer, What};
+use packetboat_ftp::command::{Command, parse};
+use packetboat_ftp::data::{Mode, Representation, Structure, Type};
+use support::{Depot, Ended, Ftp, Raw, blob, foreign, reset};
+
+const IMAGE: Representation =
+    Representation { ty: Type::Image, structure: Structure::File, mode: Mode::Stream };
+/// What the small disk and the small quota hold.
+const ROOM: usize = 4 << 20;
+
+fn transfer(line: &str) -> Transfer {
+    let what = match parse(line.as_bytes()).unwrap() {
+        Command::Retr(path) => What::Retrieve(path),
+        Command::Stor(path) => What::Store(path),
+        Command::Stou(path) => What::StoreUnique(path),
+        Command::Appe(path) => What::Append(path),
+        Command::List(path) => What::List(path),
+        Command::Nlst(path) => What::Names(path),
+        other => panic!("{other:?}"),
+    };
+    Transfer::new(what, IMAGE)
+}
+
+fn fetch(ftp: &mut Ftp, name: &str) -> Option<Vec<u8>> {
+    let Ended { reply, data, .. } = ftp.fetch(transfer(&format!("RETR {name}")));
+    (reply.code() == 226).then_some(data)
+}
+
+fn names(ftp: &mut Ftp) -> Vec<String> {
+    let listed = ftp.fetch(transfer("NLST -a"));
+    assert_eq!(listed.code(), 226, "{}", listed.reply);
+    let text = String::from_utf8(listed.data).unwrap();
+    let mut names: Vec<String> =
+        text.lines().map(str::to_owned).filter(|name| !matches!(&name[..], "." | "..")).collect();
+    names.sort();
+    names
+}
+
+/// Nothing is kept of what found no room, `code` says why, and what is there stays as it is.
+fn no_room(depot: &Depot, code: u16) {
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    let (small, large) = (blob(1, 10_000), blob(2, 2 * ROOM));
+    assert_eq!(ftp.send(transfer("STOR small"), &small).code(), 226);
+    for line in ["STOR large", "STOR small", "APPE small", "APPE other", "STOU unique"] {
+        let ended = ftp.send(transfer(line), &large);
+        assert_eq!(ended.code(), code, "{line}: {}", ended.reply);
+        assert_eq!(names(&mut ftp), ["small"], "after {line}");
+        assert!(fetch(&mut ftp, "small").unwrap() == small, "after {line}");
+    }
+    // In blocks and in records it is the same.
+    let mut blocks = transfer("STOR blocks");
+    blocks.representation = Representation { mode: Mode::Block, ..IMAGE };
+    let wire: Vec<u8> = large
+        .chunks(60_000)
+        .flat_map(|piece| {
+            let length = (piece.len() as u16).to_be_bytes();
+            [&[0, length[0], length[1]], piece].concat()
+        })
+        .chain([64, 0, 0])
+        .collect();
+    assert_eq!(ftp.send(blocks, &wire).code(), code);
+    // 200 MB of nothing, in 200 kB: what it is inflated to counts.
+    let mut bomb = transfer("STOR bomb");
+    bomb.deflate = true;
+    let before = depot.memory_kib();
+    assert_eq!(ftp.send(bomb, &deflated_zeros(200_000_000)).code(), code);
+    let grown = depot.memory_kib().saturating_sub(before);
+    assert!(grown < 16 * 1024, "a bomb of MODE Z takes {grown} KiB of memory");
+    // It is said before anything is sent, to who asks.
+    assert_eq!(ftp.command(&format!("ALLO {}", 4 * ROOM)).code(), code);
+    assert_eq!(names(&mut ftp), ["small"]);
+    // There is room again for what fits, and others have it too.
+    assert_eq!(ftp.send(transfer("STOR fits"), &large[..ROOM / 2]).code(), 226);
+    assert!(fetch(&mut ftp, "fits").unwrap() == large[..ROOM / 2]);
+    assert_eq!(ftp.command("DELE fits").code(), 250);
+    let mut other = Ftp::login_as(depot.at(), ConnectionPolicy::PlainActive, "bob@boat.test");
+    assert_eq!(other.send(transfer("STOR fits"), &large[..ROOM / 2]).code(), 226);
+}
+
+fn deflated_zeros(octets: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let zeros = vec![0; 1 << 16];
+    for _ in 0..octets / zeros.len() {
+        encoder.write_all(&zeros).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn the_disk_is_full() {
+    no_room(&Depot::start_on_disk_of(ROOM), 452);
+}
+
+/// Octets of the file that is being stored, under whatever name it has until it is whole.
+fn hidden_octets(home: &Path) -> u64 {
+    let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name() != "there")
+        .map(|entry| entry.metadata().map_or(0, |it| it.len()))
+        .max()
+        .unwrap_or(0)
+}
+
+fn wait(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_server_is_killed_in_the_middle() {
+    let mut depot = Depot::start();
+    let (there, large) = (blob(3, 50_000), blob(4, 3_000_000));
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    assert_eq!(ftp.send(transfer("STOR there"), &there).code(), 226);
+    for line in ["STOR new", "STOR there", "APPE there", "STOU"] {
+        let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+        ftp.send_and_hold(transfer(line), &large);
+        wait("what was sent is on disk", || hidden_octets(&depot.home("alice")) >= large.len() as u64);
+        depot.boat().kill();
+        assert!(std::fs::read(depot.home("alice").join("there")).unwrap() == there, "{line}");
+        assert!(!depot.home("alice").join("new").exists(), "{line}: half a file is seen");
+        depot.serve();
+        let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+        assert_eq!(names(&mut ftp), ["there"], "after {line}");
+        assert!(fetch(&mut ftp, "there").unwrap() == there, "{line}");
+        // What was left is in nobody's way.
+        assert_eq!(ftp.send(transfer("STOR new"), &large).code(), 226);
+        assert!(fetch(&mut ftp, "new").unwrap() == large);
+        assert_eq!(ftp.command("DELE new").code(), 250);
+        assert_eq!(names(&mut ftp), ["there"], "after {line}");
+        for entry in std::fs::read_dir(depot.home("alice")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap() != "there" {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+/// The verbs with what each would do to `there`, and to nothing else.
+const VERBS: [&str; 6] = ["STOR there", "STOR new", "APPE there", "STOU", "RETR there", "LIST"];
+
+/// What there may be after a line was cut.
+fn check(depot: &Depot, there: &[u8], may_be: &[u8], how: &str) {
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    let now = fetch(&mut ftp, "there").unwrap();
+    let appended = [there, may_be].concat();
+    assert!(
+        now == there || (!may_be.is_empty() && (now == may_be || now == appended)),
+        "{how}: there is torn"
+    );
+    for name in names(&mut ftp) {
+        if name != "there" {
+            assert!(!may_be.is_empty() && fetch(&mut ftp, &name).unwrap() == may_be, "{how}: {name} is torn");
+            assert_eq!(ftp.command(&format!("DELE {name}")).code(), 250);
+        }
+    }
+    assert_eq!(ftp.send(transfer("STOR there"), there).code(), 226, "{how}");
+}
+
+#[test]
+fn the_line_is_cut_in_every_phase() {
+    let depot = Depot::start();
+    let (there, sent) = (blob(5, 8_000_000), blob(6, 2_000_000));
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    assert_eq!(ftp.send(transfer("STOR there"), &there).code(), 226);
+    let before = depot.descriptors();
+    for verb in VERBS {
+        let stores = !verb.starts_with("RETR") && !verb.starts_with("LIST");
+
+        // The control connection, before anything was answered.
+        let mut raw = Raw::login(depot.at());
+        raw.expect(200, "TYPE I");
+        let data = raw.data();
+        raw.send(format!("{verb}\r\n").as_bytes());
+        drop((raw, data));
+        check(&depot, &there, b"", &format!("{verb}, cut before 150"));
+
+        // Nobody listens where the data connection has to go.
+        let mut raw = Raw::login(depot.at());
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        raw.expect(200, &format!("EPRT |1|127.0.0.1|{}|", nobody.port()));
+        let (code, text) = raw.say(verb);
+        let code = if code == 150 { raw.reply().0 } else { code };
+        assert_eq!(code, 425, "{verb}, nobody listens: {text}");
+        raw.expect(200, "NOOP");
+        check(&depot, &there, b"", &format!("{verb}, nobody listens"));
+
+        // The data connection, in the middle.
+        let mut raw = Raw::login(depot.at());
+        raw.expect(200, "TYPE I");
+        let mut data = raw.data();
+        let (code, text) = raw.say(verb);
+        assert!(matches!(code, 150 | 125), "{text}");
+        if stores {
+            data.write_all(&sent).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        } else {
+            data.read_exact(&mut [0; 10]).unwrap();
+        }
+        reset(data);
+        let (code, text) = raw.reply();
+        // A listing may have been on its way before.
+        assert!(code == 426 || (verb == "LIST" && code == 226), "{verb}, data cut: {text}");
+        raw.expect(200, "NOOP");
+        check(&depot, &there, b"", &format!("{verb}, data cut"));
+
+        // The control connection, in the middle.
+        let mut raw = Raw::login(depot.at());
+        raw.expect(200, "TYPE I");
+        let mut data = raw.data();
+        assert!(matches!(raw.say(verb).0, 150 | 125));
+        if stores {
+            data.write_all(&sent).unwrap();
+        }
+        drop(raw);
+        // The transfer is given up, and the data connection with it.
+        data.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut rest = Vec::new();
+        let _ = data.read_to_end(&mut rest);
+        assert!(rest.len() <= there.len());
+        drop(data);
+        check(&depot, &there, b"", &format!("{verb}, control cut in the middle"));
+
+        // Both, after the data and before the answer.
+        let mut raw = Raw::login(depot.at());
+        raw.expect(200, "TYPE I");
+        let mut data = raw.data();
+        assert!(matches!(raw.say(verb).0, 150 | 125));
+        if stores {
+            data.write_all(&sent).unwrap();
+            data.shutdown(Shutdown::Write).unwrap();
+        } else {
+            data.read_to_end(&mut Vec::new()).unwrap();
+        }
+        drop((raw, data));
+        std::thread::sleep(Duration::from_millis(100));
+        check(&depot, &there, &sent, &format!("{verb}, cut before 226"));
+    }
+    drop(ftp);
+    wait("descriptors are given back", || depot.descriptors() <= before);
+}
+
+/// What is begun and not ended, or is none, in the place of a handshake.
+const HANDSHAKES: &str = r#"
+import ftplib, ssl, socket, sys
+port, ca = int(sys.argv[1]), sys.argv[2]
+tls = ssl.create_default_context(cafile=ca)
+HELLO = bytes.fromhex('1603010200010001fc0303') + bytes(20)
+for how in ['close', 'nonsense', 'half', 'untrusting']:
+    for verb in ['STOR new', 'APPE there', 'STOU', 'RETR there', 'LIST']:
+        f = ftplib.FTP_TLS(context=tls)
+        f.connect('localhost', port)
+        f.login('alice@boat.test', 'demo')
+        f.prot_p()
+        f.voidcmd('TYPE I')
+        host, at = f.makepasv()
+        data = socket.create_connection((host, at))
+        assert f.sendcmd(verb).startswith('150')
+        if how == 'nonsense': data.sendall(b'GET / HTTP/1.1\r\n\r\n')
+        if how == 'half': data.sendall(HELLO)
+        if how == 'untrusting':
+            try: ssl.create_default_context().wrap_socket(data, server_hostname='localhost')
+            except ssl.SSLError: pass
+        else: data.shutdown(socket.SHUT_WR)
+        try: code = f.voidresp()
+        except ftplib.all_errors as error: code = str(error)
+        assert code[:3] in ('425', '426', '522'), (how, verb, code)
+        data.close()
+        assert f.voidcmd('NOOP').startswith('200')
+        assert f.nlst() == ['there'], (how, verb)
+        f.quit()
+    # And on the control connection.
+    c = socket.create_connection(('localhost', port))
+    c.recv(1000)
+    c.sendall(b'AUTH TLS\r\n')
+    assert c.recv(1000).startswith(b'234')
+    if how == 'nonsense': c.sendall(b'USER mallory\r\n')
+    if how == 'half': c.sendall(HELLO)
+    c.close()
+"#;
+
+#[test]
+fn the_line_is_cut_during_the_handshake() {
+    let depot = Depot::start();
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    let there = blob(7, 20_000);
+    assert_eq!(ftp.send(transfer("STOR there"), &there).code(), 226);
+    foreign("python3").arg("-c").arg(HANDSHAKES).arg(depot.ftp().to_string()).arg(depot.ca()).run();
+    assert!(fetch(&mut ftp, "there").unwrap() == there);
+    assert_eq!(names(&mut ftp), ["there"]);
+}
+
+/// Who opens data connections and lets them be.
+#[test]
+fn silence_on_the_data_connection_holds_nobody_else_up() {
+    let depot = Depot::start();
+    let mut held: Vec<(Raw, TcpStream)> = Vec::new();
+    for n in 0..20 {
+        let mut raw = Raw::login(depot.at());
+        let data = raw.data();
+        assert!(matches!(raw.say(&format!("STOR held{n}")).0, 150 | 125));
+        held.push((raw, data));
+    }
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    assert_eq!(ftp.send(transfer("STOR there"), b"octets").code(), 226);
+    assert_eq!(names(&mut ftp), ["there"]);
+    // Each is heard meanwhile.
+    for (raw, _) in &mut held {
+        raw.send(b"\xff\xf4\xff\xf2ABOR\r\n");
+        assert_eq!(raw.reply().0, 426);
+        assert_eq!(raw.reply().0, 226);
+    }
+    assert_eq!(names(&mut ftp), ["there"]);
+}
