@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use packetboat_account::{Authenticator, Directory, DirectoryError};
@@ -22,7 +23,10 @@ use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 use crate::secure::AuthoritiesError;
 use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
-use crate::session::{Counter, Depot, Doors, FtpService, ImapService, Pop3Service, SmtpService};
+use crate::session::{
+    Announcing, Counter, Depot, Doors, FtpService, ImapService, Links, OnePort, Owners, Pop3Service,
+    SmtpService, Waiting,
+};
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
 use crate::trace;
@@ -376,15 +380,37 @@ fn pop3_config(settings: &Settings) -> packetboat_pop3::server::Config {
 
 fn depot(context: &Context, shares: Arc<Shares>) -> Depot {
     let settings = &context.settings;
-    let (ftp, port) = (&settings.ftp, |port: u32| u16::try_from(port).unwrap_or(0));
-    let (first, last) = (port(ftp.passive_first), port(ftp.passive_last));
     Depot {
         doors: Doors::new(settings.files_policy(), shares),
-        passive_ports: (first > 0).then(|| (first, last.max(first))),
-        announced: ftp.announce.map(Into::into),
-        active: ftp.active,
-        certificates: Arc::clone(&context.certificates),
         transfers: Arc::clone(&context.transfers),
+        links: Arc::new(links(context)),
+    }
+}
+
+fn links(context: &Context) -> Links {
+    let (ftp, port) = (&context.settings.ftp, |port: u32| u16::try_from(port).unwrap_or(0));
+    let (first, last) = (port(ftp.passive_first), port(ftp.passive_last));
+    let certificates = &context.certificates;
+    let owners = Arc::new(Owners::default());
+    let one_port = OnePort::new(port(ftp.passive_port), Arc::clone(certificates), Arc::clone(&owners));
+    Links {
+        certificates: Arc::clone(certificates),
+        binding: ftp.data_tls_binding,
+        unclosed: ftp.data_tls_unclosed,
+        passive_ports: (first > 0).then(|| (first, last.max(first))),
+        one_port: (ftp.passive_port > 0).then_some(one_port),
+        owners,
+        per_address: ftp.passive_per_address,
+        announcing: Announcing::new(
+            ftp.announce.clone(),
+            ftp.announce_to.clone(),
+            ftp.announce_discover.clone(),
+        ),
+        active: ftp.active,
+        active_source: ftp.active_source,
+        clients: None,
+        waiting: Arc::new(Waiting::default()),
+        told_source: AtomicBool::new(false),
     }
 }
 
@@ -395,7 +421,8 @@ fn ftp_config(settings: &Settings) -> packetboat_ftp::server::Config {
         greeting: format!("{} FTP server ready.", settings.general.hostname),
         require_tls: ftp.require_tls || !settings.auth.plaintext_without_tls,
         require_protection: ftp.require_tls,
-        allow_clear_data: !ftp.require_tls,
+        allow_clear_data: ftp.clear_data && !ftp.require_tls,
+        allow_ccc: ftp.clear_control,
         login_failures: settings.auth.failures,
         timeouts: Timeouts {
             login: ftp.login_timeout,

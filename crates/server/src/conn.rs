@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::outbox::Outbox;
+use crate::tls::Binding;
 
 /// Size of each thread's read buffer: four full TLS records.
 const READ_BUFFER: usize = 64 * 1024;
@@ -115,6 +116,22 @@ impl Conn {
 
     pub(crate) fn socket(&mut self) -> &mut Socket {
         &mut self.socket
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
+    }
+
+    /// Puts a fresh ticket before what is sent next.
+    pub(crate) fn top_up(&mut self, binding: &Binding) {
+        if let Some(tls) = &mut self.tls {
+            binding.top_up(tls);
+        }
+    }
+
+    /// The parts: what was read and not taken yet lies in the second one.
+    pub(crate) fn into_parts(self) -> (Socket, Option<Box<Tls>>) {
+        (self.socket, self.tls)
     }
 
     pub(crate) fn set_tls(&mut self, tls: Tls) {

@@ -56,7 +56,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::conn::Conn;
 use crate::outbox::Outbox;
 use crate::shutdown::{Phase, ShutdownSignal};
-use crate::tls::{Certificates, Tickets, handshake};
+use crate::tls::{Binding, Certificates, Tickets, handshake};
 
 /// Output is sent, with back-pressure, when this much is pending.
 const OUTBOX_HIGH: usize = 64 * 1024;
@@ -101,9 +101,9 @@ pub trait Handler<S: Session>: Send {
         false
     }
 
-    /// Whether the client is sent a ticket after STARTTLS and its like, to resume this TLS session in another connection.
-    fn wants_tickets(&self) -> bool {
-        false
+    /// How TLS is served to the client, if not as usual; called before the handshake.
+    fn binding(&mut self) -> Option<TlsBinding> {
+        None
     }
 
     /// An administrator wants the session to end now: lets it say so. `false`: it has no way to.
@@ -111,9 +111,22 @@ pub trait Handler<S: Session>: Send {
         session.cut_short()
     }
 
+    /// The client may have used what it had to resume the TLS session with: it gets more of it, before anything else is
+    /// said. Asked after [`tell`](Handler::tell).
+    fn top_up(&mut self) -> Option<TlsBinding> {
+        None
+    }
+
+    /// The handshake is complete.
+    fn secured(&mut self, _tls: &rustls::Connection) {}
+
     /// The connection has ended. Whatever must be undone is undone here or in `Drop`.
     fn ended(&mut self, _summary: &Summary) {}
 }
+
+/// What binds a TLS connection to others of the same session.
+#[derive(Debug)]
+pub struct TlsBinding(pub(crate) Arc<Binding>);
 
 /// A handler's wish to cut the connection at once, without another word. The text is for the log.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -407,7 +420,7 @@ impl Driver {
         H: Handler<S>,
     {
         if self.link.implicit_tls {
-            let facts = Box::pin(self.start_tls(Tickets::Sent)).await?;
+            let facts = Box::pin(self.start_tls(handler, Tickets::Sent)).await?;
             session.tls_started(facts);
         }
         let mut idle_turns = 0;
@@ -434,7 +447,13 @@ impl Driver {
                         Woken::Bytes(_) => idle_turns = 0,
                         Woken::InputEnded => session.end_of_input(),
                         Woken::Time => idle_turns += 1,
-                        Woken::News => Box::pin(handler.tell(session)).await?,
+                        Woken::News => {
+                            Box::pin(handler.tell(session)).await?;
+                            if let Some(TlsBinding(binding)) = handler.top_up() {
+                                self.flush().await?;
+                                self.link.conn.top_up(&binding);
+                            }
+                        }
                         Woken::Stopping => session.shut_down(),
                     }
                     if idle_turns > MAX_IDLE_TURNS {
@@ -443,8 +462,7 @@ impl Driver {
                 }
                 Step::StartTls => {
                     self.flush().await?;
-                    let tickets = if handler.wants_tickets() { Tickets::Sent } else { Tickets::Withheld };
-                    let facts = Box::pin(self.start_tls(tickets)).await?;
+                    let facts = Box::pin(self.start_tls(handler, Tickets::Withheld)).await?;
                     session.tls_started(facts);
                 }
                 Step::Close => {
@@ -578,12 +596,17 @@ impl Driver {
         Ok(())
     }
 
-    async fn start_tls(&mut self, tickets: Tickets) -> Result<TlsFacts, End> {
+    async fn start_tls<S, H>(&mut self, handler: &mut H, tickets: Tickets) -> Result<TlsFacts, End>
+    where
+        S: Session,
+        H: Handler<S>,
+    {
+        let tickets = handler.binding().map_or(tickets, |TlsBinding(binding)| Tickets::Bound(binding));
         let Link { conn, tls, pace, shutdown, .. } = &mut self.link;
         let handshake = async {
             match tls {
                 TlsRole::None => Err(io::Error::other("TLS is not configured here")),
-                TlsRole::Server(certificates) => handshake::accept(conn, certificates, tickets).await,
+                TlsRole::Server(certificates) => handshake::accept(conn, certificates, &tickets).await,
                 TlsRole::Client(config, name) => {
                     handshake::connect(conn, Arc::clone(config), name.clone()).await
                 }
@@ -603,6 +626,9 @@ impl Driver {
             server_name = facts.server_name,
             "TLS started"
         );
+        if let Some(tls) = self.link.conn.tls() {
+            handler.secured(tls);
+        }
         self.tls = Some((facts.version, facts.cipher));
         self.line_since = None;
         Ok(facts)

@@ -27,6 +27,7 @@ pub mod session;
 pub mod settings;
 pub mod shutdown;
 pub mod status;
+mod stun;
 pub mod systemd;
 pub mod tls;
 pub mod trace;

@@ -67,6 +67,7 @@ impl Server {
         if !self.settings.protection_buffer {
             return self.say(&reply::pbsz_first());
         }
+        let before = self.settings.protected;
         match level {
             Protection::Private => {
                 self.settings.protected = true;
@@ -82,6 +83,10 @@ impl Server {
             }
             Protection::Clear => self.say(&reply::clear_needed()),
             Protection::Safe | Protection::Confidential => self.say(&reply::level_not_supported()),
+        }
+        // One that is open is what it is.
+        if self.settings.protected != before && std::mem::take(&mut self.settings.open) {
+            self.event = Some(Event::CloseData);
         }
     }
 

@@ -266,6 +266,8 @@ impl Server {
                 self.tell_aborted();
             }
             Asked::Transfer => {
+                // An open data connection that the client has closed meanwhile is none.
+                self.settings.open &= why != Refusal::CannotListen;
                 self.forget_announced();
                 let answer = refusal::of_transfer(&why);
                 self.say(&answer);

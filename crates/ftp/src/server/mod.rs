@@ -200,6 +200,11 @@ impl Server {
         self.transfer.is_some()
     }
 
+    /// Whether the next data connection is to be protected (PROT P).
+    pub fn protects_data(&self) -> bool {
+        self.settings.protected
+    }
+
     /// What is known of the TLS of the control connection.
     pub fn tls(&self) -> Option<&TlsFacts> {
         self.tls.as_deref()

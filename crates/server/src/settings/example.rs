@@ -109,6 +109,8 @@ pub(super) fn sample(key: &str) -> &'static str {
         "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",
         "key" => "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"",
         "announce" => "\"203.0.113.7\"",
+        "announce_discover" => "\"stun.example.org:3478\"",
+        "client_authorities" => "\"/etc/packetboat/clients.pem\"",
         "users" => "[\"alice@example.org\", \"*@example.net\"]",
         "home" => "\"/srv/homes/{account}\"",
         "path" => "\"/srv/press\"",

@@ -11,6 +11,7 @@ use packetboat_wire::sasl::Mechanism;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::links::{ActiveSource, AnnounceTo, Announced, ClientName, DataTlsBinding, HostPort};
 use super::outbound::{DomainPattern, Family, OutgoingTls, SenderPattern, SmarthostTls, Via};
 use super::problem::Report;
 use super::section::{Key, Section, path, read_value, section, within};
@@ -218,11 +219,38 @@ section! {
         passive_first: u32 = 0, in 0..=65_535;
         /// The last one. A firewall has to let these in, and a router to pass them on.
         passive_last: u32 = 0, in 0..=65_535;
-        /// The IPv4 address that is announced for passive data connections, for servers behind a router. When not set,
-        /// the one the client came to.
-        announce: Option<Ipv4Addr> = None;
+        /// One port for all passive data connections, in place of a range; 0: a range. Best where `data_tls_binding` is
+        /// "require": in the clear, one session after the other waits at it for each address.
+        passive_port: u32 = 0, in 0..=65_535;
+        /// Sessions from one address (of IPv6: one /64) that may wait for a passive data connection at the same time.
+        passive_per_address: u32 = 32, in 1..=10_000;
+        /// The IPv4 address, or the host name that has it, that is announced for passive data connections, for servers behind
+        /// a router. When not set, the one the client came to.
+        announce: Option<Announced> = None;
+        /// Clients of these networks are told something else: "own" is the address they came to.
+        announce_to: Vec<AnnounceTo> = AnnounceTo::private_networks();
+        /// A STUN server, such as "stun.example.org:3478", that is asked from time to time which address packets from here
+        /// come from; it is announced in place of `announce`. Nobody is asked unless this is set.
+        announce_discover: Option<HostPort> = None;
         /// Let clients name a port of theirs to connect to (PORT). It is on their own address, and none below 1024.
         active: bool = true;
+        /// Where these connections come from: "default-data-port" is the port before that of the service, 20 for 21, which
+        /// some firewalls expect, as long as it can be had; "any" is any.
+        active_source: ActiveSource = ActiveSource::DefaultDataPort;
+        /// Whether data connections under TLS have to resume the TLS session of the control connection, so that nobody else
+        /// can come in its place: "require" refuses others, "prefer" takes them, "off" does not even look.
+        data_tls_binding: DataTlsBinding = DataTlsBinding::Prefer;
+        /// Take a file under TLS for whole whose data connection was closed without a farewell (close_notify). Anybody in
+        /// between can then cut files short; for programs that never say farewell.
+        data_tls_unclosed: bool = false;
+        /// Let programs that have logged in under TLS transfer in the clear (PROT C).
+        clear_data: bool = true;
+        /// Let programs leave TLS on the control connection after the log-in (CCC), for routers that have to read it.
+        clear_control: bool = false;
+        /// A file with the certificates of authorities. Whoever shows a certificate of theirs needs no password.
+        client_authorities: Option<PathBuf> = None;
+        /// Where the name of the account stands in such a certificate: "email" (its alternative names) or "common-name".
+        client_name: ClientName = ClientName::Email;
         /// Refuse log-ins without TLS.
         require_tls: bool = false;
         /// For the next command.

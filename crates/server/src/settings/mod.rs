@@ -8,6 +8,7 @@ mod check;
 mod example;
 mod files;
 mod keys;
+mod links;
 mod outbound;
 mod peer;
 mod problem;
@@ -29,6 +30,7 @@ pub use keys::{
     Accounts, Auth, Certificate, Dns, Ftp, General, Imap, Limits, Listen, Log, OutboundTls, Peer, Pop3,
     Queue, Relay, Route, Smarthost, Smtp, Store, Tls, Trace,
 };
+pub use links::{ActiveSource, AnnounceTo, Announced, ClientName, DataTlsBinding, HostPort};
 pub use outbound::{DomainPattern, Family, OutgoingTls, SenderPattern, SmarthostTls, Via};
 pub use problem::{Problem, SettingsError};
 pub use value::{

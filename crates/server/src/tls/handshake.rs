@@ -23,7 +23,7 @@ const READ_MAX: usize = 16 * 1024;
 pub(crate) async fn accept(
     conn: &mut Conn,
     certificates: &Certificates,
-    tickets: Tickets,
+    tickets: &Tickets,
 ) -> io::Result<TlsFacts> {
     let mut acceptor = Some(Acceptor::default());
     let mut chosen: Option<(Connection, Arc<Identity>)> = None;
@@ -72,7 +72,7 @@ fn poll_hello(
     socket: &mut Socket,
     acceptor: &mut Acceptor,
     certificates: &Certificates,
-    tickets: Tickets,
+    tickets: &Tickets,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<(Connection, Arc<Identity>)>> {
     loop {
@@ -90,8 +90,14 @@ fn poll_hello(
                     }
                 };
                 let identity = certificates.choose(&accepted.client_hello());
-                let mut tls = match accepted.into_connection(identity.config(tickets)) {
-                    Ok(server) => Connection::from(server),
+                let config = certificates.config(&identity, tickets).map_err(invalid)?;
+                let mut tls = match accepted.into_connection(config) {
+                    Ok(server) => {
+                        if let Tickets::Bound(binding) = tickets {
+                            binding.settle(server.handshake_kind());
+                        }
+                        Connection::from(server)
+                    }
                     Err((error, mut alert)) => {
                         let _ = alert.write(&mut PollWriter { socket, cx });
                         return Poll::Ready(Err(invalid(error)));

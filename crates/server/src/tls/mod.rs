@@ -1,6 +1,8 @@
 //! TLS: certificates from files, chosen by the name the client asks for, reloaded when the files change.
 
+mod binding;
 mod facts;
+mod fresh;
 mod generate;
 pub(crate) mod handshake;
 
@@ -17,11 +19,13 @@ use parking_lot::{Mutex, RwLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+pub(crate) use binding::{Binding, Bindings, Channel, TlsSessionId};
 pub use generate::{Generated, generate};
 
 /// A certificate or key file larger than this is not one.
@@ -87,16 +91,19 @@ struct ConfigParts {
     provider: Arc<CryptoProvider>,
     versions: &'static [&'static SupportedProtocolVersion],
     tickets: Arc<dyn ProducesTickets>,
+    bindings: Arc<Bindings>,
 }
 
 /// Whether a TLS 1.3 client is sent a ticket to resume with, right behind the handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Tickets {
     Sent,
     /// After STARTTLS the client speaks first. One that reads in one thread and writes in another is then in the middle
     /// of reading the ticket as it writes its command, which OpenSSL does not bear: imaplib2, and with it OfflineIMAP,
     /// hangs or crashes. Where TLS comes first the greeting keeps the two apart.
     Withheld,
+    /// As the binding to other connections says. Programs that speak FTP are used to tickets behind AUTH TLS.
+    Bound(Arc<Binding>),
 }
 
 /// Everything needed to be one server: what rustls calls a config, and what SCRAM-PLUS binds to.
@@ -127,13 +134,17 @@ impl Certificates {
     pub fn load(files: Vec<CertificateFiles>, minimum: MinimumTls) -> Result<Certificates, CertificateError> {
         static BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
         static NEWEST: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+        let tickets = || {
+            aws_lc_rs::Ticketer::new().map_err(|error| CertificateError::Unusable {
+                path: PathBuf::from("session tickets"),
+                problem: error.to_string(),
+            })
+        };
         let settings = ConfigParts {
             provider: Arc::new(aws_lc_rs::default_provider()),
             versions: if minimum == MinimumTls::Tls13 { NEWEST } else { BOTH },
-            tickets: aws_lc_rs::Ticketer::new().map_err(|error| CertificateError::Unusable {
-                path: PathBuf::from("session tickets"),
-                problem: error.to_string(),
-            })?,
+            tickets: tickets()?,
+            bindings: Arc::new(Bindings::new(tickets()?)),
         };
         let seen = stamps(&files);
         let current = Identities::load(&files, &settings)?;
@@ -176,6 +187,35 @@ impl Certificates {
         self.current.read().all.iter().flat_map(|identity| identity.names.clone()).collect()
     }
 
+    /// What binds TLS connections to each other.
+    pub(crate) fn bindings(&self) -> Arc<Bindings> {
+        Arc::clone(&self.settings.bindings)
+    }
+
+    /// How a client is served to whom this certificate is presented.
+    pub(crate) fn config(
+        &self,
+        identity: &Identity,
+        tickets: &Tickets,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        match tickets {
+            Tickets::Sent => Ok(Arc::clone(&identity.config)),
+            Tickets::Withheld => Ok(Arc::clone(&identity.without_tickets)),
+            Tickets::Bound(binding) => {
+                let provider = match binding.channel() {
+                    Channel::Control => fresh::provider(),
+                    Channel::Data => Arc::clone(&self.settings.provider),
+                };
+                let mut config = server_config(&identity.key, &self.settings, provider, binding.verifier())?;
+                config.session_storage = Arc::clone(binding) as _;
+                config.ticketer = Arc::clone(binding) as _;
+                config.send_tls13_tickets = binding.tickets();
+                config.alpn_protocols = binding.protocols();
+                Ok(Arc::new(config))
+            }
+        }
+    }
+
     pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<Identity> {
         let current = Arc::clone(&self.current.read());
         let named = hello.server_name().and_then(|name| current.named(&name.to_ascii_lowercase()));
@@ -215,13 +255,6 @@ impl Identities {
 }
 
 impl Identity {
-    pub(crate) fn config(&self, tickets: Tickets) -> Arc<ServerConfig> {
-        match tickets {
-            Tickets::Sent => Arc::clone(&self.config),
-            Tickets::Withheld => Arc::clone(&self.without_tickets),
-        }
-    }
-
     fn load(files: &CertificateFiles, settings: &ConfigParts) -> Result<Identity, CertificateError> {
         let unusable =
             |path: &Path, problem: String| CertificateError::Unusable { path: path.to_owned(), problem };
@@ -251,11 +284,8 @@ impl Identity {
             Ok((_, parsed)) => (dns_names(&parsed), parsed.validity().not_after.timestamp()),
             Err(error) => return Err(unusable(&files.certificate, error.to_string())),
         };
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&settings.provider))
-            .with_protocol_versions(settings.versions)
-            .map_err(|error| unusable(&files.certificate, error.to_string()))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&key))));
+        let mut config = server_config(&key, settings, Arc::clone(&settings.provider), None)
+            .map_err(|error| unusable(&files.certificate, error.to_string()))?;
         // Resumption by ticket only: the server keeps nothing per client.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&settings.tickets);
@@ -271,6 +301,19 @@ impl Identity {
             names,
         })
     }
+}
+
+fn server_config(
+    key: &Arc<CertifiedKey>,
+    settings: &ConfigParts,
+    provider: Arc<CryptoProvider>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<ServerConfig, rustls::Error> {
+    let verifier = verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth);
+    Ok(ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(settings.versions)?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(key)))))
 }
 
 fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {

@@ -1,6 +1,5 @@
 //! What all FTP sessions share, and how listeners begin one.
 
-use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use packetboat_ftp::server::{Config, Server};
 use packetboat_wire::ReplyStyle;
 use parking_lot::RwLock;
 
-use super::Ftp;
 use super::seats::Seats;
+use super::{Ftp, Links};
 use crate::drive::{Link, Summary, drive};
 use crate::files::Shares;
 use crate::files::Transfers;
@@ -23,23 +22,16 @@ use crate::listen::{self, Peer};
 use crate::metrics::Metrics;
 use crate::session::Counter;
 use crate::session::login::Visitor;
-use crate::tls::Certificates;
 
 /// Where files lie, and how data connections are made.
 #[derive(Debug)]
 pub struct Depot {
     /// Who finds which files, and on what terms.
     pub doors: Doors,
-    /// The first and last port for passive data connections; `None`: any.
-    pub passive_ports: Option<(u16, u16)>,
-    /// What is announced instead of the address the client came to, for servers behind a NAT.
-    pub announced: Option<IpAddr>,
-    /// Data connections to the client's ports are possible.
-    pub active: bool,
-    /// For data connections.
-    pub certificates: Arc<Certificates>,
     /// Where sessions and transfers are on the register.
     pub transfers: Arc<Transfers>,
+    /// How data connections are made.
+    pub links: Arc<Links>,
 }
 
 /// Who is let in, to what, and how many of them are there.
@@ -103,7 +95,12 @@ impl listen::Service for FtpService {
             user: None,
             guest: None,
             here: None,
-            listener: None,
+            awaited: None,
+            open: None,
+            binding: None,
+            owned: None,
+            has_resumed: false,
+            ticket_used: false,
             running: None,
             errand: None,
             line,

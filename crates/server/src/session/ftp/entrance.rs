@@ -246,7 +246,8 @@ impl Ftp {
     /// REIN: nobody is here any more.
     pub(super) fn leave(&mut self) {
         self.listed.logged_out();
-        (self.guest, self.here, self.user, self.listener) = (None, None, None, None);
+        (self.guest, self.here, self.user) = (None, None, None);
+        (self.awaited, self.open, self.owned) = (None, None, None);
         self.visitor = super::Visitor::new(packetboat_account::Service::Files);
     }
 }

@@ -1,13 +1,16 @@
 //! FTP at the depot's counter.
 
 mod actions;
+mod announce;
 mod anonymous;
 mod connection;
 mod crowd;
 mod depot;
 mod entrance;
 mod errand;
+mod links;
 mod listing;
+mod one_port;
 mod pipe;
 mod running;
 mod seats;
@@ -21,20 +24,26 @@ use std::sync::Arc;
 
 use packetboat_ftp::reply;
 use packetboat_ftp::server::{Answer, Event, Refusal, Request, Server, TransferFailure};
-use tokio::net::TcpListener;
 
 use super::Counter;
 use super::login::Visitor;
-use crate::drive::{Handler, Stop};
+use crate::drive::{Handler, Stop, TlsBinding};
 use crate::files;
 use crate::listen::Peer;
 use crate::metrics::Metrics;
+use crate::tls::{Binding, Channel, TlsSessionId};
 use actions::Here;
+use connection::Awaited;
 use entrance::Guest;
 use errand::Errand;
+use links::Owned;
 use running::{News, Running};
+use stream::Data;
 
+pub use announce::Announcing;
 pub use depot::{Depot, Doors, FtpService};
+pub use links::{Links, Owners, Waiting};
+pub use one_port::OnePort;
 
 /// The owner of one session.
 #[derive(Debug)]
@@ -49,7 +58,18 @@ struct Ftp {
     user: Option<String>,
     guest: Option<Guest>,
     here: Option<Here>,
-    listener: Option<TcpListener>,
+    /// Where a data connection is waited for.
+    awaited: Option<Awaited>,
+    /// The data connection of the last transfer, in the modes that leave it open.
+    open: Option<Box<Data>>,
+    /// What binds data connections to the TLS session of the control connection.
+    binding: Option<Arc<Binding>>,
+    /// Whose the TLS session is, after the log-in.
+    owned: Option<Owned>,
+    /// A data connection has resumed that session: the client can.
+    has_resumed: bool,
+    /// A data connection has used one of the client's tickets.
+    ticket_used: bool,
     running: Option<Running>,
     errand: Option<Box<Errand>>,
     /// The control connection, to see whether it is there.
@@ -70,7 +90,7 @@ impl Handler<Server> for Ftp {
                 Ok(()) => session.accept(),
                 Err(why) => session.refuse(why),
             },
-            Event::CloseData => self.listener = None,
+            Event::CloseData => (self.awaited, self.open) = (None, None),
             // The others are strangers.
             Event::Request(Request::Who) if self.is_stranger() => session.refuse(Refusal::NoPermission),
             Event::Request(Request::Who) => session.answer(Answer::Lines(self.listed.who())),
@@ -111,26 +131,40 @@ impl Handler<Server> for Ftp {
     }
 
     async fn news(&mut self) {
-        let transfer = async {
-            let Some(running) = &mut self.running else { return pending().await };
-            running.news = Some(tokio::select! {
-                biased;
-                Some((marker, place)) = running.markers.recv() => News::Marker(marker, place),
-                outcome = &mut running.outcome => {
-                    News::Ended(outcome.unwrap_or(Err(TransferFailure::File(Refusal::LocalError))))
+        loop {
+            let transfer = async {
+                let Some(running) = &mut self.running else { return pending().await };
+                running.news = Some(tokio::select! {
+                    biased;
+                    Some((marker, place)) = running.markers.recv() => News::Marker(marker, place),
+                    outcome = &mut running.outcome => {
+                        News::Ended(outcome.unwrap_or_else(|_| TransferFailure::File(Refusal::LocalError).into()))
+                    }
+                });
+            };
+            let until = self.awaited.as_ref().map(Awaited::until);
+            let nobody_came = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => pending().await,
                 }
-            });
-        };
-        let errand = async {
-            match &mut self.errand {
-                Some(errand) => errand.ended().await,
-                None => pending().await,
+            };
+            let errand = async {
+                match &mut self.errand {
+                    Some(errand) => errand.ended().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = transfer => return,
+                () = errand => return,
+                () = self.visitor.revoked() => return,
+                // A port is not held for a client that has forgotten it.
+                () = nobody_came => {
+                    tracing::info!(connection = self.peer.id, "nobody came for a data connection, the port is closed");
+                    self.awaited = None;
+                }
             }
-        };
-        tokio::select! {
-            () = transfer => {}
-            () = errand => {}
-            () = self.visitor.revoked() => {}
         }
     }
 
@@ -147,7 +181,9 @@ impl Handler<Server> for Ftp {
             Some(News::Marker(marker, place)) => session.marker(&marker, place),
             Some(News::Ended(outcome)) => {
                 self.running = None;
-                session.transfer_ended(outcome);
+                self.ticket_used = outcome.secured;
+                (self.open, self.has_resumed) = (outcome.open, self.has_resumed || outcome.resumed);
+                session.transfer_ended(outcome.result);
             }
             None => {
                 self.visitor.log_revoked(&self.peer);
@@ -162,9 +198,23 @@ impl Handler<Server> for Ftp {
         true
     }
 
-    fn wants_tickets(&self) -> bool {
-        // Data connections resume the session of the control connection.
-        true
+    fn binding(&mut self) -> Option<TlsBinding> {
+        let links = &self.depot.links;
+        let clients = links.clients.as_ref().map(|(verifier, _)| Arc::clone(verifier));
+        let binding = Binding::new(links.certificates.bindings(), Channel::Control, clients);
+        self.binding = Some(Arc::clone(&binding));
+        Some(TlsBinding(binding))
+    }
+
+    fn top_up(&mut self) -> Option<TlsBinding> {
+        std::mem::take(&mut self.ticket_used).then(|| self.binding.clone().map(TlsBinding)).flatten()
+    }
+}
+
+impl Ftp {
+    /// The TLS session of the control connection.
+    fn tls_session(&self) -> Option<TlsSessionId> {
+        self.binding.as_ref().and_then(|binding| binding.session(None))
     }
 }
 

@@ -152,7 +152,7 @@ pub(super) fn receive(
     let origin = at;
     let plain = transfer.representation.is_plain();
     let (mut piece, mut out, mut news) = (vec![0; PIECE], Vec::new(), Vec::new());
-    let mut received = 0;
+    let (mut received, mut next) = (0, Vec::new());
     let mut source: Box<dyn io::Read + '_> = if transfer.deflate {
         Box::new(flate2::read::ZlibDecoder::new(&mut *data))
     } else {
@@ -184,8 +184,13 @@ pub(super) fn receive(
             }
         }
         if consumed.end_of_file {
+            next.extend_from_slice(wire.get(consumed.octets..).unwrap_or_default());
             break;
         }
+    }
+    drop(source);
+    if !next.is_empty() {
+        data.put_back(&next);
     }
     if !plain {
         out.clear();

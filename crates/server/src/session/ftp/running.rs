@@ -1,21 +1,21 @@
 //! The transfer that runs, beside the session.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use packetboat_ftp::command::PathName;
-use packetboat_ftp::data::{Restart, Type};
+use packetboat_ftp::data::{Mode, Restart, Type};
 use packetboat_ftp::server::{Connection, Refusal, Server, Transfer, TransferFailure, Transferred, What};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Ftp;
 use super::actions::Here;
-use super::connection::{self, Way};
+use super::connection::{Wanted, Way};
+use super::links::Links;
 use super::pipe::Progress;
+use super::stream::Data;
 use super::transfer::{Job, Whether};
 use crate::files::{Begun, Direction};
 use crate::session::random;
-use crate::tls::Certificates;
 
 /// Restart markers that wait to be told; with more of them the transfer waits for the control connection.
 const MARKERS_MAX: usize = 16;
@@ -23,7 +23,7 @@ const MARKERS_MAX: usize = 16;
 /// A transfer that runs.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) outcome: oneshot::Receiver<Result<Transferred, TransferFailure>>,
+    pub(super) outcome: oneshot::Receiver<Outcome>,
     pub(super) markers: mpsc::Receiver<(String, u64)>,
     /// Dropped, it stops the transfer.
     pub(super) stop: Option<oneshot::Sender<()>>,
@@ -33,7 +33,25 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) enum News {
     Marker(String, u64),
-    Ended(Result<Transferred, TransferFailure>),
+    Ended(Outcome),
+}
+
+/// How a transfer ended.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) result: Result<Transferred, TransferFailure>,
+    /// The data connection, if it stays open (RFC 959 section 3.3).
+    pub(super) open: Option<Box<Data>>,
+    /// The data connection resumed the TLS session of the control connection.
+    pub(super) resumed: bool,
+    /// A handshake was made on it.
+    pub(super) secured: bool,
+}
+
+impl From<TransferFailure> for Outcome {
+    fn from(failure: TransferFailure) -> Outcome {
+        Outcome { result: Err(failure), open: None, resumed: false, secured: true }
+    }
 }
 
 impl Ftp {
@@ -42,12 +60,6 @@ impl Ftp {
         if let Err(why) = self.may_transfer(&transfer.what) {
             return session.refuse(why);
         }
-        let way = match (transfer.connection, self.listener.take(), self.peer.remote) {
-            (Connection::Passive, Some(listener), _) => Way::Passive(listener),
-            (Connection::Active(at), ..) => Way::Active(at),
-            (Connection::Default, _, Some(remote)) if self.depot.active => Way::Active(remote),
-            _ => return session.refuse(Refusal::CannotListen),
-        };
         let number = u64::from_ne_bytes(random());
         let prepare = || Job::prepare(here, &transfer, session.facts(), number);
         // What goes on begins with a copy of what is there, which may be long: no other session waits for it.
@@ -56,22 +68,41 @@ impl Ftp {
             Ok(prepared) => prepared,
             Err(why) => return session.refuse(why),
         };
+        let open = self.open.take().filter(|data| data.is_open());
+        let way = match (transfer.connection, self.awaited.take(), self.peer.remote, open) {
+            (Connection::Open, .., Some(data)) => Way::Open(data),
+            (Connection::Passive, Some(awaited), ..) => Way::Passive(awaited),
+            (Connection::Active(at), ..) => Way::Active(at),
+            (Connection::Default, _, Some(remote), _) if self.depot.links.active => Way::Active(remote),
+            _ => return session.refuse(Refusal::CannotListen),
+        };
         let progress = Progress::default();
         let moving = self.listed.transfer(begun(here, &transfer, &job, &about, &progress));
-        session.transfer_begins(job.is_inbound(), false, about);
+        session.transfer_begins(job.is_inbound(), matches!(way, Way::Open(_)), about);
         let (tell, outcome) = oneshot::channel();
         let (mark, markers) = mpsc::channel(MARKERS_MAX);
         let (stop, stopped) = oneshot::channel();
         let running = Running { outcome, markers, stop: Some(stop), news: None };
         self.running = Some(running);
-        let certificates = transfer.protected.then(|| Arc::clone(&self.depot.certificates));
-        let (peer, line) = (self.peer.ip(), self.line.clone());
+        self.claim();
+        let wanted = Wanted {
+            connection: self.peer.id,
+            peer: self.peer.ip(),
+            local: self.peer.local,
+            protected: transfer.protected,
+            owner: self.owner(),
+        };
+        let links = Arc::clone(&self.depot.links);
+        let line = self.line.clone();
         tokio::spawn(async move {
             let whether = Arc::new(Whether::new(line));
-            let carry = carry(way, peer, certificates, job, transfer, progress, mark, whether, stopped);
-            let outcome = carry.await;
-            moving.ended(&outcome);
+            let outcome = carry(way, wanted, &links, job, transfer, progress, mark, whether, stopped).await;
+            let (outcome, closing) = outcome.unwrap_or_else(|failure| (failure.into(), None));
+            moving.ended(&outcome.result);
             let _ = tell.send(outcome);
+            if let Some(data) = closing {
+                let _ = tokio::task::spawn_blocking(move || data.linger()).await;
+            }
         });
     }
 }
@@ -118,41 +149,54 @@ fn begun(here: &Here, transfer: &Transfer, job: &Job, about: &str, progress: &Pr
 }
 
 /// Everything of a transfer but the session. When it is told to stop, the data connection is cut, and the thread that
-/// moves it ends by that.
+/// moves it ends by that. The second part is a data connection of which our half is closed.
 #[allow(clippy::too_many_arguments)]
 async fn carry(
     way: Way,
-    peer: Option<IpAddr>,
-    certificates: Option<Arc<Certificates>>,
+    wanted: Wanted,
+    links: &Links,
     job: Job,
     transfer: Transfer,
     progress: Progress,
     markers: mpsc::Sender<(String, u64)>,
     whether: Arc<Whether>,
     mut stopped: oneshot::Receiver<()>,
-) -> Result<Transferred, TransferFailure> {
-    let socket = tokio::select! {
-        connected = way.connect(peer) => connected.map_err(|_| TransferFailure::CannotConnect)?,
+) -> Result<(Outcome, Option<Data>), TransferFailure> {
+    let was_open = matches!(way, Way::Open(_));
+    let (mut data, resumed) = tokio::select! {
+        connected = wanted.connect(way, links) => connected?,
         _ = &mut stopped => return Err(TransferFailure::Aborted),
     };
-    let cut = socket2::SockRef::from(&socket).try_clone().map_err(|_| TransferFailure::CannotConnect)?;
+    // In the other modes, the data themselves say where the file ends (RFC 959 section 3.4).
+    data.stays_open = transfer.representation.mode != Mode::Stream && !transfer.deflate;
+    let cut = data.handle().map_err(|_| TransferFailure::CannotConnect)?;
     let watched = Arc::clone(&whether);
     let mut moving = tokio::task::spawn_blocking(move || {
-        let data = connection::ready(socket, certificates)?;
-        job.run(data, &transfer, &progress, &markers, &watched)
+        let result = job.run(&mut data, &transfer, &progress, &markers, &watched);
+        (result, data)
     });
-    let outcome = tokio::select! {
-        outcome = &mut moving => outcome,
+    let moved = tokio::select! {
+        moved = &mut moving => moved,
         _ = &mut stopped => {
             // First this: the end of a connection that was cut looks like the end of the file.
             whether.give_up();
             let _ = cut.shutdown(std::net::Shutdown::Both);
             // What was whole already when it was to be given up, is.
             return match moving.await {
-                Ok(Ok(transferred)) => Ok(transferred),
+                Ok((Ok(transferred), _)) => {
+                    Ok((Outcome { result: Ok(transferred), open: None, resumed, secured: false }, None))
+                }
                 _ => Err(TransferFailure::Aborted),
             };
         }
     };
-    outcome.unwrap_or(Err(TransferFailure::File(Refusal::LocalError)))
+    let Ok((result, data)) = moved else { return Err(TransferFailure::File(Refusal::LocalError)) };
+    let secured = data.is_protected() && !was_open;
+    let (open, closing) = match &result {
+        Ok(_) if data.stays_open => (Some(Box::new(data)), None),
+        Ok(_) if data.is_protected() => (None, Some(data)),
+        _ => (None, None),
+    };
+    let result = result.map(|done| Transferred { stays_open: open.is_some(), ..done });
+    Ok((Outcome { result, open, resumed, secured }, closing))
 }

@@ -1,106 +1,217 @@
-//! A data connection: blocking, in the clear or under TLS, moved by a thread of the blocking pool.
+//! A data connection: made and secured by a task, then blocking, moved by a thread of the blocking pool.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use rustls::server::Acceptor;
-use rustls::{ServerConnection, StreamOwned};
+use rustls::{Connection, ServerConnection, StreamOwned};
 
-use crate::tls::{Certificates, Tickets};
+use crate::conn::{Conn, Socket};
+use crate::tls::{Binding, Certificates, Channel, Tickets, TlsSessionId, handshake};
+
+/// Nothing moves on it for so long: it is given up.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long the other side has to say farewell, after we have.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// What it may send in that time.
+const FAREWELL_OCTETS: usize = 4 * 1024 * 1024;
+
+/// A data connection that has come about, and its handshake, if there is to be one, is complete.
+#[derive(Debug)]
+pub(super) struct Line {
+    socket: tokio::net::TcpStream,
+    tls: Option<Box<ServerConnection>>,
+    /// The TLS session that it resumes.
+    pub(super) session: Option<TlsSessionId>,
+}
+
+impl Line {
+    pub(super) fn clear(socket: tokio::net::TcpStream) -> Line {
+        Line { socket, tls: None, session: None }
+    }
+
+    /// Does the handshake, as the server, whichever side connected (RFC 4217 section 7).
+    pub(super) async fn secure(
+        socket: tokio::net::TcpStream,
+        certificates: &Certificates,
+    ) -> io::Result<Line> {
+        let mut conn = Conn::tcp(socket);
+        let binding = Binding::new(certificates.bindings(), Channel::Data, None);
+        let tickets = Tickets::Bound(binding);
+        handshake::accept(&mut conn, certificates, &tickets).await?;
+        let Tickets::Bound(binding) = tickets else { return Err(io::ErrorKind::Other.into()) };
+        match conn.into_parts() {
+            (Socket::Tcp(socket), Some(tls)) => match *tls {
+                Connection::Server(tls) => {
+                    let session = binding.session(tls.handshake_kind());
+                    Ok(Line { socket, tls: Some(Box::new(tls)), session })
+                }
+                Connection::Client(_) => Err(io::ErrorKind::Other.into()),
+            },
+            _ => Err(io::ErrorKind::Other.into()),
+        }
+    }
+
+    pub(super) fn from(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr().ok()
+    }
+
+    /// Sends it away with a farewell, so that its client sees an end and looks at the control connection for the reason,
+    /// rather than be reset in the middle of what it sends.
+    pub(super) fn dismiss(self) {
+        if let Ok(mut data) = self.into_data(false) {
+            tokio::task::spawn_blocking(move || {
+                let _ = data.finish();
+                data.linger();
+            });
+        }
+    }
+
+    /// Hands it to a thread that may block. `unclosed`: an end without a farewell is an end.
+    pub(super) fn into_data(self, unclosed: bool) -> io::Result<Data> {
+        let socket = self.socket.into_std()?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        let stream = match self.tls {
+            None => Stream::Clear(socket),
+            Some(tls) => Stream::Tls(Box::new(StreamOwned::new(*tls, socket))),
+        };
+        Ok(Data { stream, unread: Vec::new(), stays_open: false, unclosed })
+    }
+}
 
 /// A data connection.
 #[derive(Debug)]
-pub(super) enum Data {
+pub(super) struct Data {
+    stream: Stream,
+    /// What came behind the end of a file: the beginning of the next one.
+    unread: Vec<u8>,
+    /// It is not closed at the end of a file.
+    pub(super) stays_open: bool,
+    unclosed: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
     Clear(TcpStream),
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
 impl Data {
-    /// Takes a connection over; it fails when nothing moves for so long.
-    pub(super) fn new(socket: TcpStream, patience: Duration) -> io::Result<Data> {
-        socket.set_nonblocking(false)?;
-        socket.set_read_timeout(Some(patience))?;
-        socket.set_write_timeout(Some(patience))?;
-        Ok(Data::Clear(socket))
-    }
-
-    /// Does the handshake, as the server, whichever side connected (RFC 4217 section 7).
-    ///
-    /// No tickets are sent here: a client that only writes never reads them, and when it closes, its system resets the
-    /// connection because of them, and what it wrote last is lost. Those of the control connection serve.
-    pub(super) fn protect(self, certificates: &Certificates) -> io::Result<Data> {
-        let Data::Clear(mut socket) = self else { return Ok(self) };
-        let mut acceptor = Acceptor::default();
-        let accepted = loop {
-            if acceptor.read_tls(&mut socket)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            match acceptor.accept() {
-                Ok(Some(accepted)) => break accepted,
-                Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let _ = alert.write(&mut socket);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                }
-            }
-        };
-        let identity = certificates.choose(&accepted.client_hello());
-        let connection =
-            accepted.into_connection(identity.config(Tickets::Withheld)).map_err(|(error, mut alert)| {
-                let _ = alert.write(&mut socket);
-                io::Error::new(io::ErrorKind::InvalidData, error)
-            })?;
-        let mut tls = StreamOwned::new(connection, socket);
-        while tls.conn.is_handshaking() {
-            tls.conn.complete_io(&mut tls.sock)?;
-        }
-        Ok(Data::Tls(Box::new(tls)))
-    }
-
     /// The socket, if nothing stands between it and the data.
     pub(super) fn socket(&self) -> Option<&TcpStream> {
-        match self {
-            Data::Clear(socket) => Some(socket),
-            Data::Tls(_) => None,
+        match &self.stream {
+            Stream::Clear(socket) => Some(socket),
+            Stream::Tls(_) => None,
         }
     }
 
-    /// All has been sent: says so, and waits until the other side has seen it, so that a reset cannot overtake it.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        if let Data::Tls(tls) = &mut self {
+    fn below(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Clear(socket) => socket,
+            Stream::Tls(tls) => &tls.sock,
+        }
+    }
+
+    pub(super) fn is_protected(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// A handle by which it can be cut.
+    pub(super) fn handle(&self) -> io::Result<TcpStream> {
+        self.below().try_clone()
+    }
+
+    /// Whether the other side has kept it open too, and said nothing.
+    pub(super) fn is_open(&self) -> bool {
+        let socket = self.below();
+        if socket.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let peeked = socket.peek(&mut [0; 1]);
+        let blocking = socket.set_nonblocking(false);
+        let silent = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        // Octets in the clear are the next file, if the client is in a hurry; under TLS they may be a farewell.
+        let open = match peeked {
+            Ok(octets) => octets > 0 && !self.is_protected(),
+            Err(error) => silent(&error),
+        };
+        open && blocking.is_ok()
+    }
+
+    /// Takes back what belongs to the next file.
+    pub(super) fn put_back(&mut self, octets: &[u8]) {
+        self.unread = [octets, &self.unread].concat();
+    }
+
+    /// All has been sent, or has come: says so, unless the connection stays open. Under TLS with a farewell
+    /// (close_notify), so that nobody in between can make the end.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if self.stays_open {
+            return self.flush();
+        }
+        if let Stream::Tls(tls) = &mut self.stream {
             tls.conn.send_close_notify();
             tls.flush()?;
         }
-        let socket = match &self {
-            Data::Clear(socket) => socket,
-            Data::Tls(tls) => &tls.sock,
-        };
-        socket.shutdown(std::net::Shutdown::Write)
+        self.below().shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Waits for the farewell of the other side, so that no reset overtakes what was sent: closing a socket with
+    /// something unread, such as that farewell, resets the connection.
+    pub(super) fn linger(mut self) {
+        let socket = self.below();
+        if socket.set_read_timeout(Some(FAREWELL)).is_err() {
+            return;
+        }
+        let (mut heard, mut piece) = (0, [0; 4096]);
+        while heard < FAREWELL_OCTETS {
+            let read = match &mut self.stream {
+                Stream::Clear(socket) => socket.read(&mut piece),
+                Stream::Tls(tls) => tls.sock.read(&mut piece),
+            };
+            match read {
+                Ok(octets) if octets > 0 => heard += octets,
+                _ => break,
+            }
+        }
     }
 }
 
 impl Read for Data {
     fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Data::Clear(socket) => socket.read(piece),
-            Data::Tls(tls) => tls.read(piece),
+        if !self.unread.is_empty() {
+            let octets = self.unread.len().min(piece.len());
+            let rest = self.unread.split_off(octets);
+            for (place, octet) in piece.iter_mut().zip(std::mem::replace(&mut self.unread, rest)) {
+                *place = octet;
+            }
+            return Ok(octets);
+        }
+        match &mut self.stream {
+            Stream::Clear(socket) => socket.read(piece),
+            Stream::Tls(tls) => match tls.read(piece) {
+                // Cut off, by somebody in between for all we know (RFC 8446 section 6.1).
+                Err(error) if self.unclosed && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                read => read,
+            },
         }
     }
 }
 
 impl Write for Data {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        match self {
-            Data::Clear(socket) => socket.write(piece),
-            Data::Tls(tls) => tls.write(piece),
+        match &mut self.stream {
+            Stream::Clear(socket) => socket.write(piece),
+            Stream::Tls(tls) => tls.write(piece),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Data::Clear(socket) => socket.flush(),
-            Data::Tls(tls) => tls.flush(),
+        match &mut self.stream {
+            Stream::Clear(socket) => socket.flush(),
+            Stream::Tls(tls) => tls.flush(),
         }
     }
 }

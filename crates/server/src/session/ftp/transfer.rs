@@ -131,7 +131,7 @@ impl Job {
     /// Moves it, on a thread that may block.
     pub(super) fn run(
         self,
-        mut data: Data,
+        data: &mut Data,
         transfer: &Transfer,
         progress: &Progress,
         markers: &Sender<(String, u64)>,
@@ -139,18 +139,18 @@ impl Job {
     ) -> Result<Transferred, TransferFailure> {
         let (octets, note) = match self {
             Job::Send { file, octets } => {
-                let octets = pipe::send(&mut data, &file, octets, transfer, progress)?;
+                let octets = pipe::send(data, &file, octets, transfer, progress)?;
                 farewell(data, transfer)?;
                 (octets, None)
             }
             Job::List { mut listing } => {
-                let octets = pipe::send_made(&mut data, |text| listing.more(text), transfer, progress)?;
+                let octets = pipe::send_made(data, |text| listing.more(text), transfer, progress)?;
                 farewell(data, transfer)?;
                 (octets, None)
             }
             Job::Receive { mut upload, begin } => {
                 let began = Instant::now();
-                let received = pipe::receive(&mut data, &mut upload, begin, transfer, progress, markers);
+                let received = pipe::receive(data, &mut upload, begin, transfer, progress, markers);
                 // The end of a connection that was cut, or of a client that was killed, looks like the end of the file.
                 let received = match received {
                     Ok(_) if whether.is_given_up() => Err(TransferFailure::Aborted),
@@ -184,7 +184,7 @@ impl Job {
 
 /// All is sent. Who sees the end in the data itself may be gone before our farewell, and has missed nothing by that: lftp
 /// closes a data connection as soon as MODE Z's stream is complete.
-fn farewell(data: Data, transfer: &Transfer) -> Result<(), TransferFailure> {
+fn farewell(data: &mut Data, transfer: &Transfer) -> Result<(), TransferFailure> {
     let ends_in_data = transfer.deflate || !transfer.representation.ends_with_connection();
     match data.finish() {
         Err(_) if !ends_in_data => Err(TransferFailure::ConnectionLost),
