@@ -182,6 +182,11 @@ impl Client {
         }
     }
 
+    /// The data connection that stayed open after a transfer is no more.
+    pub fn data_closed(&mut self) {
+        self.known.open = false;
+    }
+
     /// All data has been transferred, or none will be any more: from now on the server owes us the end.
     pub fn data_ended(&mut self) {
         if let State::Transferring(running) = &mut self.state {

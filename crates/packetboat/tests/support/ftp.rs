@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use packetboat_ftp::client::{Client, Config, ConnectionPolicy, Event, Login, Request, TlsPolicy, Transfer};
 use packetboat_ftp::command::parse;
-use packetboat_ftp::data::Mode;
+use packetboat_ftp::data::{Inbound, Mode, Options, Representation};
 use packetboat_wire::{Reply, Session as _, Step};
 
 /// How long anything may take.
@@ -35,7 +35,18 @@ struct Sending {
     breaks: Option<usize>,
     ends_with_connection: bool,
     holds: bool,
+    /// How what comes says where it ends.
+    representation: Representation,
     done: bool,
+}
+
+impl Sending {
+    /// Whether all that was to be fetched is here.
+    fn has_ended(&self) -> bool {
+        let Some(fetched) = &self.fetch else { return true };
+        let mut inbound = Inbound::new(self.representation, &Options::default(), None);
+        inbound.push(fetched, &mut Vec::new(), &mut Vec::new()).is_ok_and(|consumed| consumed.end_of_file)
+    }
 }
 
 /// How a request ended.
@@ -139,6 +150,7 @@ impl Ftp {
 
     fn transfer(&mut self, transfer: Transfer, mut sending: Sending) -> Ended {
         sending.ends_with_connection = transfer.deflate || transfer.representation.mode == Mode::Stream;
+        sending.representation = transfer.representation;
         self.client.request(Request::Transfer(transfer)).unwrap();
         self.end(&mut sending)
     }
@@ -163,8 +175,22 @@ impl Ftp {
             };
             // All that was sent before the reply is here.
             while self.carry(sending) {}
-            if !stays_open {
+            if !sending.opened {
+                // No transfer: what is open stays so.
+            } else if !stays_open {
                 (self.data, self.listener) = (None, None);
+            } else if self.data.is_none() {
+                // We broke it, and the server had sent all.
+                self.client.data_closed();
+            } else {
+                // The two connections are not in step: what is on its way tells itself where it ends.
+                let deadline = Instant::now() + PATIENCE;
+                while !sending.has_ended() {
+                    assert!(Instant::now() < deadline, "the file does not end");
+                    if !self.carry(sending) {
+                        std::thread::sleep(PAUSE);
+                    }
+                }
             }
             return Ended { reply, data: sending.fetch.take().unwrap_or_default(), markers, opening };
         }
