@@ -8,6 +8,7 @@
 
 mod copy;
 mod digest;
+mod glob;
 mod list;
 mod made;
 mod part;
@@ -24,6 +25,7 @@ mod upload;
 mod witness;
 
 pub use digest::{Algorithm, Checksum};
+pub use glob::{Matches, Pattern};
 pub use list::{Entry, Kind, Lister, Names};
 pub use part::{Keeping, Sweep, Swept};
 pub use path::{InvalidPath, VirtualPath};

@@ -90,8 +90,17 @@ impl Lister {
 
     /// The next entry, in the place of one that is not needed any more; `None`: there is none.
     pub fn read(&mut self, entry: &mut Entry) -> Option<Result<(), Refusal>> {
+        self.read_if(entry, |_| true)
+    }
+
+    /// The next entry whose name is wanted; of the others nothing else is asked.
+    pub(crate) fn read_if(
+        &mut self,
+        entry: &mut Entry,
+        mut wanted: impl FnMut(&[u8]) -> bool,
+    ) -> Option<Result<(), Refusal>> {
         loop {
-            if let Some(read) = self.names.read(entry) {
+            if let Some(read) = self.names.read_if(entry, &mut wanted) {
                 return Some(read);
             }
             match self.fill() {
@@ -152,13 +161,26 @@ impl Names {
 
     /// The next entry, in the place of one that is not needed any more; `None`: there is none.
     pub fn read(&mut self, entry: &mut Entry) -> Option<Result<(), Refusal>> {
-        if let Some(more) = self.more.pop_front() {
-            *entry = more;
-            return Some(Ok(()));
+        self.read_if(entry, &mut |_: &[u8]| true)
+    }
+
+    fn read_if(
+        &mut self,
+        entry: &mut Entry,
+        wanted: &mut impl FnMut(&[u8]) -> bool,
+    ) -> Option<Result<(), Refusal>> {
+        while let Some(more) = self.more.pop_front() {
+            if wanted(&more.name) {
+                *entry = more;
+                return Some(Ok(()));
+            }
         }
         loop {
             let name = CStr::from_bytes_until_nul(self.text.get(self.next..)?).ok()?;
             self.next += name.count_bytes() + 1;
+            if !wanted(name.to_bytes()) {
+                continue;
+            }
             match look_into(self.directory.as_fd(), name, entry) {
                 Ok(()) => {
                     if self.made {
@@ -208,7 +230,7 @@ fn look_into(directory: BorrowedFd<'_>, name: &CStr, entry: &mut Entry) -> Resul
     entry.kind = match FileType::from_raw_mode(facts.stx_mode.into()) {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Link(readlinkat(&directory, name, Vec::new())?.into_bytes()),
+        FileType::Symlink => Kind::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
         _ => Kind::Other,
     };
     entry.name.clear();

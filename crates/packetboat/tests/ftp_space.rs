@@ -235,3 +235,24 @@ subprocess.run(curl + ['-T', local, url + '/f'], check=True)
 assert get('f') == data
 "#);
 }
+
+#[test]
+fn wildcards() {
+    run(r#"
+for name in ['a.txt', 'b.txt', 'c.zip', '.hidden', 'd1', '[x].txt']: put(name, b'12345')
+f.mkd('sub'); put('sub/e.txt', b'1'); put('sub/f.zip', b'1')
+assert sorted(lines('NLST *.txt')) == ['[x].txt', 'a.txt', 'b.txt'], lines('NLST *.txt')
+assert sorted(lines('NLST [a-c]?*')) == ['a.txt', 'b.txt', 'c.zip']
+assert lines('NLST sub/*.txt') == ['sub/e.txt']
+assert lines('NLST /s?b/*.zip') == ['/sub/f.zip']
+assert lines('NLST [x].txt') == ['[x].txt'], 'a file of this name'
+assert lines('NLST *.none') == []
+assert lines('NLST .h*') == ['.hidden']
+assert len(lines('LIST *.txt')) == 3 and all(l.startswith('-rw') for l in lines('LIST -la *.txt'))
+assert [l.split()[-1] for l in lines('LIST -r ?.*')] == ['c.zip', 'b.txt', 'a.txt']
+assert len(f.sendcmd('STAT *.txt').splitlines()) == 5
+assert len(lines('LIST -R s*')) == 1
+refused('NLST none/*', 550)
+refused('NLST ' + '*/../' * 20 + '*', 550)
+"#);
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use packetboat_files::{Entry, Kind, Lister, Refusal as Files, Rights, Space, VirtualPath};
+use packetboat_files::{Entry, Kind, Lister, Matches, Pattern, Refusal as Files, Rights, Space, VirtualPath};
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::listing::{Flags, Order, facts_line, name_line, unix_line};
 use packetboat_ftp::server::{Refusal, TransferFailure};
@@ -55,6 +55,7 @@ struct Level {
 enum Entries {
     AsFound(Box<Lister>),
     Many(Box<Crowd>),
+    Matching(Box<Matches>),
     Ordered(std::vec::IntoIter<Entry>),
 }
 
@@ -73,7 +74,13 @@ impl Listing {
         flags: Flags,
     ) -> Result<Listing, Refusal> {
         let at = here.at_or_here(path)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        // Wildcards, unless that is how a file is called.
+        if let Some(path) = path.filter(|path| Pattern::is_in(path.as_bytes()))
+            && here.space.facts(&at).is_err()
+        {
+            return Listing::matching(here, path, form, flags).map_err(|why| refusal(&why));
+        }
+        let now = now();
         let prefix = match path {
             Some(path) if matches!(form, Form::Names) => {
                 let mut prefix = path.as_bytes().to_vec();
@@ -102,6 +109,22 @@ impl Listing {
         Ok(Listing { style, current, waiting: Vec::new(), found: Vec::new(), entry: Entry::default() })
     }
 
+    /// What fits wildcards is told itself, as if by `-d`; a dot in front was asked for.
+    fn matching(here: &Here, path: &PathName, form: Form, flags: Flags) -> Result<Listing, Files> {
+        let matches = here.space.matching(&here.directory, path.as_bytes())?;
+        let flags = Flags { recursive: false, all: true, ..flags };
+        let style = Style { space: here.space.clone(), form, flags, now: now(), prefix: Vec::new() };
+        let entries = match style.flags.order {
+            Order::AsFound => Entries::Matching(Box::new(matches)),
+            _ => style.ordered(matches)?,
+        };
+        // Names come with the path to them, and are of many directories.
+        let (at, rights) = (here.directory.clone(), Some(Rights::NONE));
+        let current = Some(Level { at, depth: 0, entries, headed: true, rights });
+        let (waiting, found, entry) = (Vec::new(), Vec::new(), Entry::default());
+        Ok(Listing { style: Arc::new(style), current, waiting, found, entry })
+    }
+
     /// Makes the next piece of text; false: it was the last.
     pub(super) fn more(&mut self, text: &mut Vec<u8>) -> Result<bool, TransferFailure> {
         while text.len() < LISTING_PIECE {
@@ -117,6 +140,9 @@ impl Listing {
                     Some(read) => read.map(|()| true),
                     None => Ok(false),
                 },
+                Entries::Matching(matches) => {
+                    matches.next().transpose().map(|found| found.map(|entry| self.entry = entry).is_some())
+                }
                 Entries::Ordered(entries) => Ok(entries.next().map(|entry| self.entry = entry).is_some()),
             };
             match there.map_err(|why| TransferFailure::File(refusal(&why)))? {
@@ -173,8 +199,12 @@ impl Style {
                 false => Entries::AsFound(lister),
             });
         }
+        self.ordered(*lister)
+    }
+
+    fn ordered(&self, found: impl Iterator<Item = Result<Entry, Files>>) -> Result<Entries, Files> {
         let mut entries = Vec::new();
-        for entry in lister.take(SORTED_MAX) {
+        for entry in found.take(SORTED_MAX) {
             entries.push(entry?);
         }
         match self.flags.order {
@@ -214,4 +244,8 @@ impl Style {
         }
         true
     }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
