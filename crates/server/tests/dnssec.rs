@@ -69,7 +69,8 @@ const ZONES: &[(&str, Signed, &str)] = &[
          _25._tcp.mx CNAME keys.signed.test.\nkeys TLSA 3 1 1 \
          00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n\
          alias CNAME mx.signed.test.\nout CNAME host.plain.test.\nover CNAME mx.nsec3.test.\n*.wild A 192.0.2.9\n\
-         to-forged CNAME mx.forged.test.\n",
+         to-forged CNAME mx.forged.test.\nmoved DNAME wild.signed.test.\nfar DNAME nsec3.test.\nfallen DNAME plain.test.\n\
+         bad DNAME forged.test.\ncircle DNAME circle.circle.signed.test.\n",
     ),
     ("nsec3.test.", Signed::Nsec3, "@ MX 10 mx.nsec3.test.\nmx A 192.0.2.2\n*.wild A 192.0.2.9\n"),
     ("plain.test.", Signed::Not, "@ MX 10 host.plain.test.\nhost A 192.0.2.3\nback CNAME mx.signed.test.\n"),
@@ -255,11 +256,18 @@ async fn what_is_signed_is_told_from_what_is_not() {
         ("back.plain.test", "insecure 2 >mx.signed.test"),
         ("to-forged.signed.test", "bogus"),
         ("any.wild.signed.test", "secure 1"),
+        // Whole trees that have moved.
+        ("mx.far.signed.test", "secure 1 >mx.nsec3.test"),
+        ("any.moved.signed.test", "secure 1 >any.wild.signed.test"),
+        ("host.fallen.signed.test", "insecure 1 >host.plain.test"),
+        ("mx.bad.signed.test", "bogus"),
+        ("other.bad.signed.test", "secure 1 >other.forged.test"),
         ("any.wild.nsec3.test", "secure 1"),
     ] {
         assert_eq!(told(resolver.addresses(name).await), expected, "A, AAAA {name}");
         assert_eq!(told(resolver.addresses(name).await), expected, "A, AAAA {name}, from memory");
     }
+    assert_ne!(told(resolver.addresses("a.circle.signed.test").await), "secure 1", "it has no end");
     let out = resolver.alias("out.signed.test").await.unwrap();
     assert_eq!((out.security, out.data.as_deref()), (Security::Secure, Some("host.plain.test")));
     let back = resolver.alias("back.plain.test").await.unwrap();

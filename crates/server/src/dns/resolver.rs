@@ -15,6 +15,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
 use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::proto::serialize::binary::BinDecodable as _;
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, system_conf};
 
 use tokio::sync::OnceCell;
@@ -240,12 +241,15 @@ impl Asker {
             };
             // An alias in one zone and, in the same answer, the proof by another that there is no such record where it
             // leads: Hickory compares the proof with the name that was asked for. So each step is asked for by itself.
-            let step = self.ask_once(&name, RecordType::CNAME).await?;
-            let target = step.data.iter().find_map(|record| match &record.data {
-                RData::CNAME(target) => Some(target.0.clone()),
-                _ => None,
-            });
-            let Some(target) = target else { return Err(bogus) };
+            let step = match self.ask_once(&name, RecordType::CNAME).await {
+                Ok(step) => step.pick(|data| match data {
+                    RData::CNAME(target) => Some(target.0),
+                    _ => None,
+                }),
+                Err(LookupError::Bogus(_)) => self.moved(&name).await?.ok_or(bogus.clone())?,
+                Err(error) => return Err(error),
+            };
+            let Some(target) = step.data.into_iter().next() else { return Err(bogus) };
             if step.security == Security::Insecure {
                 security = Security::Insecure;
             }
@@ -253,6 +257,35 @@ impl Asker {
             name = target;
             steps += 1;
         }
+    }
+
+    /// Where a name leads by a DNAME record above it (RFC 6672). The CNAME record that a server makes of that has no
+    /// signature, and Hickory does not know where it comes from; the DNAME record itself is signed as any other.
+    async fn moved(&self, name: &Name) -> Result<Option<Answer<Vec<Name>>>, LookupError> {
+        let mut owner = name.base_name();
+        while !owner.is_root() {
+            // Below a record of this kind there is nothing else, so that what is asked there is bogus too.
+            let found = match self.ask_once(&owner, RecordType::DNAME).await {
+                Ok(found) => found,
+                Err(LookupError::Bogus(_)) => {
+                    owner = owner.base_name();
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let found = found.pick(|data| match data {
+                RData::Unknown { rdata, .. } => Name::from_bytes(&rdata.anything).ok(),
+                _ => None,
+            });
+            if let Some(target) = found.data.first() {
+                let kept = usize::from(name.num_labels().saturating_sub(owner.num_labels()));
+                let moved = Name::from_labels(name.iter().take(kept).chain(target.iter()));
+                // Too long a name is an error (RFC 6672 section 2.2).
+                return Ok(moved.ok().map(|moved| found.map(|_| vec![moved])));
+            }
+            owner = owner.base_name();
+        }
+        Ok(None)
     }
 
     async fn ask_once(&self, name: &Name, kind: RecordType) -> Found<Vec<Record>> {
