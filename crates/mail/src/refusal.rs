@@ -1,6 +1,7 @@
 //! Why the post office does not take something, by meaning.
 
 use packetboat_message::Address;
+use packetboat_message::dsn::Status;
 use thiserror::Error;
 
 /// A verdict against a sender, a recipient or a message. The text is what the peer may be told; what only the
@@ -56,6 +57,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What it means to a sender who is told in a notice (RFC 3463 section 3). There it is final, whatever it was at the door.
+    pub fn status(&self) -> Status {
+        match self {
+            Refusal::UnknownUser | Refusal::DeadEnd(_) => Status(5, 1, 1),
+            Refusal::Moved(_) => Status(5, 1, 6),
+            Refusal::NoRoute(_) => Status(5, 4, 4),
+            Refusal::NotHere => Status(5, 2, 1),
+            Refusal::OverQuota => Status(5, 2, 2),
+            Refusal::DiskFull | Refusal::QueueFull => Status(5, 3, 1),
+            Refusal::TooLarge(_) => Status(5, 3, 4),
+            Refusal::Loop(_) => Status(5, 4, 6),
+            Refusal::TooManyRecipients => Status(5, 5, 3),
+            Refusal::RelayDenied(_) | Refusal::NotYourAddress(_) => Status(5, 7, 1),
+            Refusal::RecipientsChanged | Refusal::Temporary => Status(5, 3, 0),
+        }
+    }
+
     /// Whether trying again later may help.
     pub fn is_temporary(&self) -> bool {
         matches!(

@@ -280,6 +280,9 @@ async fn a_full_mailbox_behind_an_alias_is_its_owners_matter_alone() {
     }
     let letters = town.inbox("anna").await;
     let notices = letters.iter().filter(|letter| letter.contains("mailbox is full")).count();
+    assert!(
+        letters.iter().filter(|it| it.contains("mailbox is full")).all(|it| it.contains("Status: 5.2.2"))
+    );
     let kept = town.inbox("ben").await.len();
     assert!((1..=2).contains(&kept), "what was promised without knowing the size is kept, once: {kept}");
     assert_eq!((letters.len() - notices, notices), (3, 3 - kept));

@@ -344,6 +344,39 @@ fn without_smtputf8_such_mail_comes_back_with_reason() {
 }
 
 #[test]
+fn what_is_declared_and_has_nothing_of_it_goes_without_smtputf8() {
+    let sink = Sink::start(&["PIPELINING", "8BITMIME"], |_| None);
+    let boat = Boat::start(&to_port(sink.port()));
+    let hand_in = |body: &str| {
+        let lines: [&[u8]; 6] = [
+            b"EHLO client.test",
+            b"MAIL FROM:<alice@boat.test> SMTPUTF8 BODY=8BITMIME",
+            b"RCPT TO:<carol@other.test>",
+            b"DATA",
+            body.as_bytes(),
+            b"QUIT",
+        ];
+        let replies = support::smtp_dialogue(boat.at("smtp"), &lines);
+        assert!(replies[5].starts_with("250"), "{replies:?}");
+    };
+    hand_in("Subject: old\r\n\r\nGr\u{fc}\u{df}e\r\n.");
+    let taken = sink.wait_for(1);
+    assert!(
+        !taken[0].from.contains("SMTPUTF8") && taken[0].from.contains("BODY=8BITMIME"),
+        "{}",
+        taken[0].from
+    );
+    // In the header of a part it would be lost.
+    hand_in(
+        "Subject: parts\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+         Content-Disposition: attachment; filename=\"ol\u{e9}\"\r\n\r\nx\r\n--b--\r\n.",
+    );
+    let notice = notice(&boat);
+    assert!(field(&notice, "Status") == "5.6.7", "{notice}");
+    assert_eq!(sink.taken().len(), 1);
+}
+
+#[test]
 fn eight_bits_are_rewritten_for_whoever_takes_seven() {
     let sink = Sink::start(&["PIPELINING"], |_| None);
     let boat = Boat::start(&to_port(sink.port()));
@@ -491,4 +524,5 @@ fn postfix_smtp_sink_takes_a_thousand() {
     let metrics = metrics.text();
     assert!(metrics.contains("packetboat_relay_recipients_total{outcome=\"delivered\"} 1000"), "{metrics}");
     assert!(metrics.contains("packetboat_queue_recipients 0\n"), "{metrics}");
+    assert!(metrics.contains("packetboat_trace_events_lost 0\n"), "{metrics}");
 }

@@ -203,6 +203,18 @@ fn mail_is_taken_while_the_server_is_down() {
     if let Some((code, said)) = &everybody {
         assert_eq!((*code, said.as_str()), (0, ""));
     }
+    // As a crash would leave it that falls between taking it and taking it away.
+    let folder = machine.data().join("drop");
+    let left: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept = machine.path("kept");
+    let put_back = |path: &Path| {
+        let unfinished = folder.join("new-again");
+        fs::copy(&kept, &unfinished).unwrap();
+        fs::rename(&unfinished, path).unwrap();
+    };
+    if let [one] = left.as_slice() {
+        fs::copy(one, &kept).unwrap();
+    }
     let demo = machine.start();
     let Some(_) = everybody else {
         assert_eq!(mail(&demo, "bob@demo.test", 1).len(), 1);
@@ -231,6 +243,23 @@ fn mail_is_taken_while_the_server_is_down() {
     assert_eq!(fields[0]["Reporting-MTA"], "dns; demo.test");
     assert_eq!(fields[1]["Final-Recipient"], "rfc822; nobody-there@demo.test");
     assert_eq!((&fields[1]["Action"], &fields[1]["Status"]), (&"failed".into(), &"5.1.1".into()));
+
+    // What was taken is not taken again, nor is its sender told again, also after another start.
+    let [one] = left.as_slice() else { panic!("{left:?}") };
+    put_back(one);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while one.exists() {
+        assert!(std::time::Instant::now() < deadline, "it lies there");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    demo.terminate();
+    put_back(one);
+    let demo = machine.start();
+    while one.exists() {
+        assert!(std::time::Instant::now() < deadline, "it lies there");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!((mail(&demo, "bob@demo.test", 2).len(), mail(&demo, "alice@demo.test", 1).len()), (2, 1));
 
     // While it runs it takes at once what is left.
     let message = "Subject: again\n\nx\n";

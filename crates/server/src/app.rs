@@ -128,6 +128,9 @@ impl App {
         let (settings, metrics) = (&context.settings, &context.metrics);
         let trusted = Arc::new(TrustedNetworks::default());
         trusted.set(&settings.relay.trusted_networks);
+        if let Some(recorder) = &self.trace.recorder {
+            metrics.register_collector(Box::new(trace::Lost(Arc::clone(recorder))));
+        }
         let relay = Relay::new(settings, self.store.clone(), self.queue.clone(), metrics)?;
         let peers = Peers::new(settings);
         let (office, networks, carrier) = (self.office.clone(), Arc::clone(&trusted), Arc::clone(&relay));

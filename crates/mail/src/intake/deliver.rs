@@ -144,7 +144,7 @@ impl Intake {
         }
         let preconditions = batch.require.clone();
         let story = batch.story;
-        let tx = Tx { id: None, require: batch.require, ops: batch.ops };
+        let tx = Tx { id: self.once, require: batch.require, ops: batch.ops };
         match self.office.shared.store.commit(tx, batch.bodies).await {
             Ok(receipt) => {
                 served.iter().for_each(|account| self.office.shared.indexing.delivered(*account));
@@ -249,11 +249,13 @@ impl Intake {
                     let outbound = delivery.outbound.get_or_insert_default();
                     self.send_on(outbound, copy, hop, behind(&leg.address));
                 }
-                LegPlace::Nowhere(why) => self.dead_end(behind(&leg.address), why, delivery),
+                LegPlace::Nowhere(why) => {
+                    self.dead_end(behind(&leg.address), &why.to_string(), why.status(), delivery);
+                }
             }
         }
         for dead in &several.expansion.dead {
-            self.dead_end(behind(&dead.address), &dead.why, delivery);
+            self.dead_end(behind(&dead.address), &dead.why, Status(5, 1, 1), delivery);
         }
     }
 
@@ -273,11 +275,11 @@ impl Intake {
         }
     }
 
-    fn dead_end(&self, rcpt: Rcpt, why: &str, delivery: &mut Delivery) {
+    fn dead_end(&self, rcpt: Rcpt, why: &str, status: Status, delivery: &mut Delivery) {
         if rcpt.asked.wants_failure() {
             let mut attempt = Attempt::new(self.began.timestamp().as_microsecond(), Stage::Here);
             attempt.text = why.to_owned();
-            attempt.status = Some(Status(5, 1, 1));
+            attempt.status = Some(status);
             delivery.told.push(Told::new(rcpt, Kind::Failed, Some(attempt)));
         }
     }

@@ -18,7 +18,7 @@ use packetboat_message::dsn;
 use packetboat_message::header::{Field, HeaderEnd, HeaderScan};
 use packetboat_message::trace::{Client, Received, return_path};
 use packetboat_message::{Address, date};
-use packetboat_store::{AccountId, BodyError, MailboxId, NewBody};
+use packetboat_store::{AccountId, BodyError, MailboxId, NewBody, TxId};
 
 use crate::office::unreadable;
 use crate::outbound::NextHop;
@@ -49,6 +49,7 @@ pub struct Intake {
     /// The beginning of the message, kept where a notice will bring it back.
     head: Option<Vec<u8>>,
     card: card::Builder,
+    once: Option<TxId>,
 }
 
 /// A recipient that was accepted.
@@ -95,8 +96,8 @@ pub struct Several {
 enum LegPlace {
     Here(Inbox),
     Queue(NextHop),
-    /// Nobody is there, and why.
-    Nowhere(String),
+    /// It cannot be reached, and why.
+    Nowhere(Refusal),
 }
 
 /// A message that is on disk.
@@ -147,6 +148,7 @@ impl PostOffice {
             header: HeaderScan::default(),
             head: None,
             card: card::Builder::new(),
+            once: None,
         })
     }
 }
@@ -155,6 +157,12 @@ impl Intake {
     /// The message's name.
     pub fn tag(&self) -> MessageTag {
         self.tag
+    }
+
+    /// Whoever hands this message in may do so again, not knowing that it was taken: under the same name within a day it is
+    /// delivered once.
+    pub fn once(&mut self, name: u128) {
+        self.once = Some(TxId(name));
     }
 
     /// A recipient is named, with what is asked for it. The answer is the address to which a user has moved with their
@@ -230,27 +238,26 @@ impl Intake {
                     match self.check_room(&inbox, self.asked.declared).await {
                         Ok(()) => LegPlace::Here(inbox),
                         // Whoever stands alone behind an address is told of as if it were theirs.
-                        Err(full @ Refusal::OverQuota) if expansion.legs.len() > 1 => {
-                            LegPlace::Nowhere(full.to_string())
-                        }
+                        Err(full @ Refusal::OverQuota) if expansion.legs.len() > 1 => LegPlace::Nowhere(full),
                         Err(refusal) => return Err(refusal),
                     }
                 }
                 LegTo::Remote { sender } => {
                     match self.next_hop(&leg.address, sender.as_ref().or(self.sender.as_ref())).await? {
                         Some(hop) => LegPlace::Queue(hop),
-                        None => LegPlace::Nowhere(Refusal::NoRoute(leg.address.to_string()).to_string()),
+                        None => LegPlace::Nowhere(Refusal::NoRoute(leg.address.to_string())),
                     }
                 }
             });
         }
         if places.iter().all(|place| matches!(place, LegPlace::Nowhere(_))) {
             let why = places.into_iter().find_map(|place| match place {
+                // Full today is not full for ever, and unknown is not what it is.
                 LegPlace::Nowhere(why) => Some(why),
                 LegPlace::Here(_) | LegPlace::Queue(_) => None,
             });
-            let dead = expansion.dead.into_iter().next().map(|dead| dead.why);
-            return Err(Refusal::DeadEnd(why.or(dead).unwrap_or_default()));
+            let dead = || expansion.dead.into_iter().next().map(|dead| dead.why).unwrap_or_default();
+            return Err(why.unwrap_or_else(|| Refusal::DeadEnd(dead())));
         }
         Ok(Several { expansion, places })
     }

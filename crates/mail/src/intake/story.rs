@@ -58,7 +58,7 @@ fn behind(several: &Several) -> Vec<story::Recipient> {
         place: match place {
             LegPlace::Here(_) => story::Place::Mailbox,
             LegPlace::Queue(hop) => story::Place::Queue { hop: hop.to_string() },
-            LegPlace::Nowhere(why) => story::Place::Nowhere { why: why.clone() },
+            LegPlace::Nowhere(why) => story::Place::Nowhere { why: why.to_string() },
         },
         behind: Vec::new(),
     });

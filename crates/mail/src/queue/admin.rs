@@ -43,6 +43,8 @@ pub struct Filter {
     pub sender: Option<Who>,
     /// Those that are held, or are not.
     pub held: Option<bool>,
+    /// Those alone that need not wait for a time that their sender has set (RFC 4865).
+    pub ripe: bool,
 }
 
 /// A sender or recipient.
@@ -427,7 +429,7 @@ impl<'a> Walk<'a> {
                 return None;
             }
         }
-        if filter.sender.is_none() && filter.tag.is_none() {
+        if filter.sender.is_none() && filter.tag.is_none() && !filter.ripe {
             return Some(None);
         }
         if self.known.as_ref().is_none_or(|(message, _)| *message != row.message) {
@@ -436,7 +438,9 @@ impl<'a> Walk<'a> {
         let envelope = self.known.as_ref()?.1.as_ref()?;
         let from = filter.sender.as_ref().is_none_or(|who| who.is(envelope.sender.as_ref()));
         let named = filter.tag.is_none_or(|tag| tag == envelope.tag);
-        (from && named).then(|| Some(envelope.clone()))
+        let now = self.queue.inner.world.moment();
+        let ripe = !filter.ripe || envelope.asked.hold_until.is_none_or(|until| until <= now);
+        (from && named && ripe).then(|| Some(envelope.clone()))
     }
 }
 

@@ -362,7 +362,15 @@ impl Queue {
         let host = attempt.host.as_deref().unwrap_or_default();
         let reply = attempt.reply.as_ref().map(ToString::to_string).unwrap_or_default();
         let (stage, text) = (attempt.stage, attempt.text.as_str());
-        tracing::info!(%tag, to, host, ?stage, reply, text, what, "a message was sent on");
+        match what {
+            "delivered" => tracing::info!(%tag, to, host, ?stage, reply, text, what, "a message was sent on"),
+            "failed" => {
+                tracing::info!(%tag, to, host, ?stage, reply, text, what, "a message cannot be sent on")
+            }
+            _ => {
+                tracing::info!(%tag, to, host, ?stage, reply, text, what, "a message could not be sent on now")
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What an operator does to the queue.
 
 use packetboat_mail::outbound::NextHop;
-use packetboat_mail::queue::RcptAsked;
 use packetboat_mail::queue::admin::{Acted, Action, Filter, LIST_MAX, Who};
+use packetboat_mail::queue::{Asked, RcptAsked};
 use packetboat_message::dsn::{Kind, Status};
 use packetboat_store::QueueId;
 
@@ -112,6 +112,23 @@ async fn tried_now_means_now() {
     assert!(town.slot().await.is_none());
     town.queue.settle(&mut slot, errand, vec![town.delivered()]).await;
     assert_eq!(town.queued().await, 0);
+}
+
+#[tokio::test]
+async fn what_its_sender_wants_to_be_sent_later_is_left_where_it_is_not_an_operator_who_asks() {
+    let town = town().await;
+    let later = Asked { hold_until: Some(START + HOUR), ..Asked::default() };
+    let carol = [("carol@elsewhere.test", RcptAsked::default())];
+    town.send_as(town.alice(), Some("alice@example.org"), later, &carol, LETTER).await.unwrap();
+    let ripe = Filter { ripe: true, ..to("elsewhere.test") };
+    let retry = async |filter: &Filter| town.queue.act(filter, &Action::Retry).await.unwrap().rows;
+    assert_eq!(retry(&ripe).await, 0);
+    assert!(town.slot().await.is_none());
+    town.clock.forward(HOUR);
+    assert_eq!(retry(&ripe).await, 1);
+    assert!(town.slot().await.is_some());
+    town.clock.set(START);
+    assert_eq!(retry(&to("elsewhere.test")).await, 1);
 }
 
 #[tokio::test]

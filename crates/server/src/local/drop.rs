@@ -89,6 +89,11 @@ impl DropFolder {
         Ok(leaving)
     }
 
+    /// The number in a message's name, the same as long as it lies there.
+    pub(super) fn name_of(path: &Path) -> Option<u128> {
+        u128::from_str_radix(path.file_name()?.to_str()?.strip_prefix(FINISHED)?, 16).ok()
+    }
+
     /// Makes it what it has to be, at the start of the server whose user owns it.
     pub(super) fn prepare(&self) -> io::Result<()> {
         match fs::create_dir(&self.path) {

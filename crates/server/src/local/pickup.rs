@@ -10,7 +10,7 @@ use jiff::Zoned;
 use nix::unistd::{Uid, User};
 use packetboat_mail::{Addressee, PostOffice, Refusal};
 use packetboat_message::crlf::CrlfLines;
-use packetboat_message::dsn::{self, Content, Kind, Original, Report, ReportRecipient, Status};
+use packetboat_message::dsn::{self, Content, Kind, Original, Report, ReportRecipient};
 use packetboat_message::{Address, Domain};
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -107,7 +107,8 @@ impl Pickup {
 
     /// Takes a message; whether it is gone from the folder.
     ///
-    /// It is removed after it was delivered: should the machine fail between the two, it comes twice rather than never.
+    /// It is removed after it was delivered. Should the machine fail between the two, it is delivered again under the same
+    /// name, which delivers it once.
     async fn one(&self, path: PathBuf) -> bool {
         let folder = Arc::clone(&self.folder);
         let opening = path.clone();
@@ -120,7 +121,7 @@ impl Pickup {
             }
             Err(_) => return false,
         };
-        match self.take(found).await {
+        match self.take(found, DropFolder::name_of(&path)).await {
             Ok(()) => self.folder.remove(&path).is_ok(),
             Err(refusal) => {
                 tracing::warn!(%refusal, "a message stays in the drop folder for now");
@@ -129,12 +130,15 @@ impl Pickup {
         }
     }
 
-    async fn take(&self, found: Found) -> Result<(), Refusal> {
+    async fn take(&self, found: Found, once: Option<u128>) -> Result<(), Refusal> {
         let Found { mut envelope, recipients, mut message, owner } = found;
         // Whoever owns the file sent it, whatever is written in it.
         let name = User::from_uid(Uid::from_raw(owner)).ok().flatten().map(|user| user.name);
         envelope.user = name.unwrap_or_else(|| owner.to_string());
         let mut intake = begin(&self.office, &envelope)?;
+        once.into_iter().for_each(|name| intake.once(name));
+        // The notice about it has a name of its own.
+        let about = once.map(|name| name ^ 1);
         let mut refused: Vec<(Rcpt, Refusal)> = Vec::new();
         let named = recipients.len();
         for recipient in recipients {
@@ -171,7 +175,7 @@ impl Pickup {
             if refused.len() < named {
                 match intake.write(Bytes::from(text)).await {
                     Err(refusal) if refusal.is_temporary() => return Err(refusal),
-                    Err(refusal) => return self.bounce_all(&envelope, refused, &refusal, &head).await,
+                    Err(refusal) => return self.bounce_all(&envelope, refused, &refusal, &head, about).await,
                     Ok(()) => {}
                 }
             }
@@ -183,10 +187,10 @@ impl Pickup {
             match intake.commit().await {
                 Ok(accepted) => log_accepted(&envelope, &accepted),
                 Err(refusal) if refusal.is_temporary() => return Err(refusal),
-                Err(refusal) => return self.bounce_all(&envelope, refused, &refusal, &head).await,
+                Err(refusal) => return self.bounce_all(&envelope, refused, &refusal, &head, about).await,
             }
         }
-        self.bounce(&envelope, &refused, &head).await
+        self.bounce(&envelope, &refused, &head, about).await
     }
 
     /// Nobody gets the message.
@@ -196,12 +200,13 @@ impl Pickup {
         mut refused: Vec<(Rcpt, Refusal)>,
         why: &Refusal,
         head: &[u8],
+        name: Option<u128>,
     ) -> Result<(), Refusal> {
         let address = envelope.sender.clone().unwrap_or_else(|| self.postmaster.clone());
         if refused.is_empty() {
             refused.push((Rcpt::new(address, None), why.clone()));
         }
-        self.bounce(envelope, &refused, head).await
+        self.bounce(envelope, &refused, head, name).await
     }
 
     /// Tells the sender who does not get the message.
@@ -210,6 +215,7 @@ impl Pickup {
         envelope: &Envelope,
         refused: &[(Rcpt, Refusal)],
         head: &[u8],
+        name: Option<u128>,
     ) -> Result<(), Refusal> {
         for (rcpt, refusal) in refused {
             let (user, recipient, reason) = (&envelope.user, rcpt.address.to_string(), refusal.to_string());
@@ -227,7 +233,7 @@ impl Pickup {
                 original: None,
                 address: &rcpt.address,
                 action: Kind::Failed,
-                status: status(refusal),
+                status: refusal.status(),
                 remote: None,
                 diagnostic: None,
                 explanation,
@@ -270,6 +276,7 @@ impl Pickup {
             envid: None,
         };
         let mut intake = begin(&self.office, &notice)?;
+        name.into_iter().for_each(|name| intake.once(name));
         let never = packetboat_mail::queue::Notify::default();
         let asked = packetboat_mail::queue::RcptAsked { notify: Some(never), original: None };
         match intake.recipient(Addressee::Mailbox(sender.clone()), asked.clone()).await {
@@ -291,19 +298,6 @@ impl Pickup {
             Err(refusal) if refusal.is_temporary() => Err(refusal),
             Err(_) | Ok(_) => Ok(()),
         }
-    }
-}
-
-/// RFC 3463 section 3.
-fn status(refusal: &Refusal) -> Status {
-    match refusal {
-        Refusal::UnknownUser | Refusal::DeadEnd(_) => Status(5, 1, 1),
-        Refusal::Moved(_) => Status(5, 1, 6),
-        Refusal::NoRoute(_) => Status(5, 4, 4),
-        Refusal::OverQuota => Status(5, 2, 2),
-        Refusal::TooLarge(_) => Status(5, 3, 4),
-        Refusal::Loop(_) => Status(5, 4, 6),
-        _ => Status(5, 7, 1),
     }
 }
 

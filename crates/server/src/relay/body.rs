@@ -50,6 +50,26 @@ pub(super) fn target(kind: BodyKind, server: &Capabilities) -> Option<Target> {
     }
 }
 
+/// Whether a message that was declared as internationalised has anything in its headers, those of its parts included, that is
+/// not ASCII. Without, it is a message like any other, and need not be declared (RFC 6531 section 3.4).
+pub(super) async fn has_utf8_header(reader: &MessageReader) -> Result<bool, ReadError> {
+    let plan = survey(reader).await?.finish(Target::EightBit);
+    Ok(plan.map_or(true, |plan| plan.has_eight_bit_header()))
+}
+
+async fn survey(reader: &MessageReader) -> Result<Survey, ReadError> {
+    let mut survey = Survey::new();
+    let mut offset = 0;
+    loop {
+        let piece = reader.read(offset, PIECE).await?;
+        if piece.is_empty() {
+            return Ok(survey);
+        }
+        offset += piece.len() as u64;
+        survey.push(&piece);
+    }
+}
+
 /// The message as the server can take it. Where it has to be rewritten, it is read twice.
 pub(super) async fn prepare(
     reader: MessageReader,
@@ -60,16 +80,7 @@ pub(super) async fn prepare(
     let Some(target) = target(kind, server) else {
         return Ok(Prepared { body: Body::Stored { reader, offset: 0 }, kind, octets });
     };
-    let mut survey = Survey::new();
-    let mut offset = 0;
-    loop {
-        let piece = reader.read(offset, PIECE).await.map_err(NotSent::Unreadable)?;
-        if piece.is_empty() {
-            break;
-        }
-        offset += piece.len() as u64;
-        survey.push(&piece);
-    }
+    let survey = survey(&reader).await.map_err(NotSent::Unreadable)?;
     let plan = survey.finish(target).map_err(NotSent::Impossible)?;
     let kind = match target {
         Target::SevenBit => BodyKind::SevenBit,

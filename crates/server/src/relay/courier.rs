@@ -299,14 +299,23 @@ impl Courier {
             return session.quit();
         }
         let kind = body_kind(work.errand.envelope.asked.body);
+        let server = session.capabilities();
+        let mut smtputf8 = work.errand.envelope.asked.smtputf8;
         let prepared = match work.errand.open().await {
-            Ok(reader) => body::prepare(reader, kind, session.capabilities()).await,
+            Ok(reader) if smtputf8 && !server.smtputf8 => match body::has_utf8_header(&reader).await {
+                Ok(needed) => {
+                    smtputf8 = needed;
+                    body::prepare(reader, kind, server).await
+                }
+                Err(error) => Err(NotSent::Unreadable(error)),
+            },
+            Ok(reader) => body::prepare(reader, kind, server).await,
             Err(error) => Err(NotSent::Unreadable(error)),
         };
         let verdict = match prepared {
             Ok(Prepared { body, kind, octets }) => {
                 work.body = Some(body);
-                let envelope = envelope(work, kind, octets);
+                let envelope = envelope(work, kind, octets, smtputf8);
                 if session.send(envelope).is_err() {
                     // It is about to say goodbye; the work goes by another connection.
                     session.quit();
@@ -448,12 +457,13 @@ fn reason(verdict: &Verdict) -> Option<Attempt> {
 }
 
 /// The envelope of the transaction.
-fn envelope(work: &Work, body: BodyKind, octets: u64) -> Envelope {
+fn envelope(work: &Work, body: BodyKind, octets: u64, smtputf8: bool) -> Envelope {
     let asked = &work.errand.envelope.asked;
     let sender = Sender {
         size: Some(octets),
         body,
-        smtputf8: asked.smtputf8,
+        // Addresses that need it say so by themselves.
+        smtputf8,
         ret: asked.ret.map(|ret| match ret {
             queue::Ret::Full => Ret::Full,
             queue::Ret::Headers => Ret::Headers,

@@ -42,9 +42,9 @@ impl Relay {
         self.depot.queue.fetch(hop).await.map(Waiting)
     }
 
-    /// Sends at once what waits for this next hop, but what is held.
+    /// Sends at once what waits for this next hop, but what is held, by an operator or by its sender until a time.
     pub(crate) async fn wake(&self, hop: NextHop) -> Result<Acted, ActError> {
-        let filter = Filter { destination: Some(hop), held: Some(false), ..Filter::default() };
+        let filter = Filter { destination: Some(hop), held: Some(false), ripe: true, ..Filter::default() };
         self.depot.queue.act(&filter, &Action::Retry).await
     }
 

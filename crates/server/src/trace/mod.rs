@@ -9,14 +9,30 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
 pub use find::{Query, Story, Window, find};
 pub use recorder::Recorder;
 
+use crate::metrics::gauge;
 use crate::settings::Settings;
+
+/// Shows how many events were not kept.
+#[derive(Debug)]
+pub struct Lost(pub Arc<Recorder>);
+
+impl Collector for Lost {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let lost = i64::try_from(self.0.lost()).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "trace_events_lost", "Events of messages' stories that were not kept", lost)
+    }
+}
 
 /// How much is kept, and where.
 #[derive(Debug, Clone)]
