@@ -9,7 +9,10 @@ use super::schedule::{self, Due};
 use super::settle::Fate;
 use super::{Attempt, Envelope, Errand, LEASE, Queue, Rcpt};
 use crate::office::unreadable;
+use crate::outbound::NextHop;
 
+/// Why a message waits for a server that fetches its mail.
+const UNFETCHED: &str = "The server of this address is not always there, and fetches its mail when it is. It has not come for this message yet.";
 /// Rows looked at at a time.
 const BATCH: usize = 200;
 /// Rows of a destination that are asked why it cannot be reached.
@@ -60,15 +63,30 @@ impl Queue {
             // The settings have changed since the row was written.
             return Fate::Stays(NewQueueRow { deadline: moment, ..as_new(&leased.row) }, None);
         }
+        let hop: Option<NextHop> = leased.row.destination.parse().ok();
+        // Nobody has tried anything: there is no last time to be told of.
+        let unfetched = rcpt.last.is_none() && hop.is_some_and(|hop| hop.is_fetched());
         match due {
-            Due::GiveUp => Fate::Done(self.given_up(envelope, rcpt, false)),
-            Due::TooLate => Fate::Done(self.given_up(envelope, rcpt, true)),
+            Due::GiveUp | Due::TooLate => {
+                let told = self.given_up(envelope, rcpt, due == Due::TooLate).map(|mut told| {
+                    if unfetched {
+                        told.words.push(' ');
+                        told.words.push_str(UNFETCHED);
+                    }
+                    told
+                });
+                Fate::Done(told)
+            }
             Due::Tell => {
                 rcpt.delay_told = true;
                 let (deadline, _) = schedule::deadline(settings, envelope, &rcpt);
                 let mut told = Told::new(rcpt.clone(), Kind::Delayed, rcpt.last.clone());
                 if envelope.asked.by.is_some_and(|by| by.notify_only && by.at <= now) {
                     told.status = Status(4, 4, 7);
+                }
+                if unfetched {
+                    UNFETCHED.clone_into(&mut told.words);
+                    told.status = Status(4, 4, 1);
                 }
                 told.retry_until = Some(schedule::after(schedule::since(envelope), settings.lifetime));
                 let row = NewQueueRow { deadline, value: rcpt.encode().into(), ..as_new(&leased.row) };

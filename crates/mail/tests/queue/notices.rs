@@ -1,7 +1,8 @@
 //! Who hears of what, and in which words.
 
-use packetboat_mail::Role;
+use packetboat_mail::outbound::{Routes, Way};
 use packetboat_mail::queue::{Asked, DeliverBy, RcptAsked, Ret, Settings, Verdict};
+use packetboat_mail::{Outgoing, Role};
 use packetboat_message::dsn::{Kind, Status};
 use packetboat_store::{Options, Store};
 
@@ -92,6 +93,28 @@ async fn a_delay_is_told_once_and_the_end_after_five_days() {
     let failure = status_of(failure);
     assert!(failure.recipients.iter().all(|to| (to.action, to.status) == (Kind::Failed, Status(5, 4, 7))));
     assert_eq!(failure.recipients.len(), 2);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_peer_to_fetch_it_hears_so() {
+    let town = town().await;
+    let mut routes = Routes::new(Way::Direct);
+    routes.domain(&"lan.example".parse().unwrap(), Way::Via("peer:lan.example".parse().unwrap()));
+    town.office.set_outgoing(Outgoing { routes, queue: Settings::default() });
+    town.send(&["carol@lan.example"]).await;
+    for _ in 0..2 {
+        town.clock.forward(4 * HOUR);
+        town.queue.expire().await;
+    }
+    let inbox = town.inbox(town.alice).await;
+    let [delay] = inbox.as_slice() else { panic!("{inbox:?}") };
+    assert!(delay.contains("fetches its mail") && !delay.contains("Last-Attempt-Date"), "{delay}");
+    assert_eq!(status_of(delay).recipients[0].status, Status(4, 4, 1));
+    town.clock.forward(5 * DAY);
+    town.queue.expire().await;
+    let end = town.inbox(town.alice).await.pop().unwrap();
+    assert!(end.contains("fetches its mail") && end.contains("5 days"), "{end}");
+    assert_eq!(status_of(&end).recipients[0].status, Status(5, 4, 7));
 }
 
 #[tokio::test]
