@@ -493,3 +493,69 @@ login('anonymous', 'a@b.example').quit()
 "#,
     );
 }
+
+#[test]
+fn rates_are_kept() {
+    let settings = r#"
+[files]
+upload_rate = "500 KB"
+[[files_for]]
+users = "alice@boat.test"
+download_rate = "1 MB"
+[anonymous]
+enabled = true
+download_rate = "400 KB"
+"#;
+    let mut boat = Boat::prepare(settings);
+    make(&boat.dir().join("data"), &[("public/file", &"x".repeat(1_200_000))]);
+    boat.serve();
+    let file = boat.dir().join("file");
+    std::fs::write(&file, vec![7; 3_000_000]).unwrap();
+    let url = format!("ftp://127.0.0.1:{}", boat.port("ftp"));
+    // Octets a second as curl measures them, which is what its user gets.
+    let curl = |arguments: &str| {
+        let curl = foreign("curl").args("--silent --show-error --output /dev/null --write-out %{time_total}");
+        let seconds: f64 = curl.dir(boat.dir()).args(arguments).run().text().trim().parse().unwrap();
+        seconds
+    };
+    let near = |seconds: f64, wanted: f64, what: &str| {
+        assert!((wanted * 0.9..wanted * 1.1 + 0.3).contains(&seconds), "{what}: {seconds} s, not {wanted}");
+    };
+    near(curl(&format!("-u alice@boat.test:demo -T file {url}/file")), 6.0, "up");
+    near(curl(&format!("-u alice@boat.test:demo {url}/file")), 3.0, "down");
+    near(curl(&format!("-u alice@boat.test:demo --ssl-reqd --insecure {url}/file")), 3.0, "down under TLS");
+    near(curl(&format!("{url}/file")), 3.0, "anonymous");
+    // Two at once share it, each its half.
+    let started = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| near(curl(&format!("-u alice@boat.test:demo {url}/file")), 6.0, "one of two"));
+        }
+    });
+    near(started.elapsed().as_secs_f64(), 6.0, "two");
+    // Who waits for his turn hears ABOR.
+    python(
+        &boat,
+        r#"
+import time
+f = login()
+conn = f.transfercmd('RETR file')
+conn.recv(1000)
+begun = time.monotonic()
+f.sock.sendall(b'ABOR\r\n')
+assert f.getmultiline()[:3] in ('426', '226')
+assert f.getmultiline()[:3] in ('226', '225')
+assert time.monotonic() - begun < 1.5
+says(f, 'PWD', '257')
+# Nobody said anything of how fast Bob gets things.
+g = login('bob@boat.test')
+begun = time.monotonic()
+put(g, 'x', b'x' * 500000)
+took = time.monotonic() - begun
+assert 0.85 < took < 1.6, took
+begun = time.monotonic()
+get(g, 'x')
+assert time.monotonic() - begun < 0.5
+"#,
+    );
+}

@@ -12,6 +12,7 @@ use packetboat_ftp::server::{Config, Server};
 use packetboat_wire::ReplyStyle;
 use parking_lot::RwLock;
 
+use super::rates::Rates;
 use super::seats::Seats;
 use super::{Ftp, Links};
 use crate::drive::{Link, Summary, drive};
@@ -39,13 +40,15 @@ pub struct Depot {
 pub struct Doors {
     policy: RwLock<Arc<Policy>>,
     pub(super) seats: Arc<Seats>,
+    pub(super) rates: Rates,
     pub(super) shares: Arc<Shares>,
 }
 
 impl Doors {
     /// By these rules.
     pub fn new(policy: Policy, shares: Arc<Shares>) -> Doors {
-        Doors { policy: RwLock::new(Arc::new(policy)), seats: Arc::default(), shares }
+        let rates = Rates::new(policy.total);
+        Doors { policy: RwLock::new(Arc::new(policy)), seats: Arc::default(), rates, shares }
     }
 
     /// The rules, as they are now.
@@ -55,6 +58,7 @@ impl Doors {
 
     /// From now on, these rules. Who is in stays in on those of before.
     pub fn set_policy(&self, policy: Policy) {
+        self.rates.set_total(policy.total);
         *self.policy.write() = Arc::new(policy);
     }
 }

@@ -11,6 +11,7 @@ use packetboat_wire::Secret;
 
 use super::Ftp;
 use super::actions::{Here, refusal};
+use super::rates::{Kept, Pace};
 use super::seats::Seat;
 use crate::files::CountError;
 
@@ -25,6 +26,8 @@ pub(super) struct Guest {
     mounted: Vec<String>,
     /// What is kept is charged to it.
     share: Option<Arc<dyn Share>>,
+    /// How fast transfers go.
+    rates: Kept,
     /// Who pays, as ACCT said.
     cost_centre: Option<String>,
     _seat: Seat,
@@ -121,7 +124,8 @@ impl Ftp {
                 return session.refuse(Refusal::LoginUnavailable);
             }
         };
-        let guest = Guest { entrance, mounted: Vec::new(), share, cost_centre: None, _seat: seat };
+        let rates = self.depot.doors.rates.of(&entrance.name, entrance.rates);
+        let guest = Guest { entrance, mounted: Vec::new(), share, rates, cost_centre: None, _seat: seat };
         match self.open(&guest) {
             Ok(here) => self.here = Some(here),
             Err(error) => {
@@ -225,6 +229,12 @@ impl Ftp {
             (Err(why), _) => session.refuse(why),
         }
         self.guest = Some(guest);
+    }
+
+    /// How fast a transfer goes.
+    pub(super) fn pace(&self, inbound: bool) -> Pace {
+        let rates = &self.depot.doors.rates;
+        self.guest.as_ref().map_or_else(Pace::default, |guest| rates.pace(&guest.rates, inbound))
     }
 
     /// Whether something may be stored without a cost centre (RFC 959: 532).

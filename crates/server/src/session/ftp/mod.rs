@@ -12,6 +12,7 @@ mod links;
 mod listing;
 mod one_port;
 mod pipe;
+mod rates;
 mod running;
 mod seats;
 mod stream;

@@ -107,10 +107,13 @@ fn send_plain(
         let sent = match data.socket() {
             Some(socket) => {
                 let mut offset = at;
-                match rustix::fs::sendfile(socket, file, Some(&mut offset), wanted.min(KERNEL_PIECE)) {
+                let wanted = data.pace.piece(wanted.min(KERNEL_PIECE));
+                let sent = match rustix::fs::sendfile(socket, file, Some(&mut offset), wanted) {
                     Err(rustix::io::Errno::INTR) => continue,
                     sent => sent.map_err(|error| of_connection(error.into()))?,
-                }
+                };
+                data.pace.took(sent);
+                sent
             }
             None => {
                 piece.resize(PIECE, 0);

@@ -12,6 +12,7 @@ use super::actions::Here;
 use super::connection::{Wanted, Way};
 use super::links::Links;
 use super::pipe::Progress;
+use super::rates::Pace;
 use super::stream::Data;
 use super::transfer::{Job, Whether};
 use crate::files::{Begun, Direction};
@@ -94,9 +95,11 @@ impl Ftp {
         };
         let links = Arc::clone(&self.depot.links);
         let line = self.line.clone();
+        let pace = self.pace(job.is_inbound());
         tokio::spawn(async move {
             let whether = Arc::new(Whether::new(line));
-            let outcome = carry(way, wanted, &links, job, transfer, progress, mark, whether, stopped).await;
+            let outcome =
+                carry(way, wanted, &links, job, transfer, progress, mark, whether, pace, stopped).await;
             let (outcome, closing) = outcome.unwrap_or_else(|failure| (failure.into(), None));
             moving.ended(&outcome.result);
             let _ = tell.send(outcome);
@@ -160,6 +163,7 @@ async fn carry(
     progress: Progress,
     markers: mpsc::Sender<(String, u64)>,
     whether: Arc<Whether>,
+    pace: Pace,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(Outcome, Option<Data>), TransferFailure> {
     let was_open = matches!(way, Way::Open(_));
@@ -169,6 +173,7 @@ async fn carry(
     };
     // In the other modes, the data themselves say where the file ends (RFC 959 section 3.4).
     data.stays_open = transfer.representation.mode != Mode::Stream && !transfer.deflate;
+    data.pace = pace.clone();
     let cut = data.handle().map_err(|_| TransferFailure::CannotConnect)?;
     let watched = Arc::clone(&whether);
     let mut moving = tokio::task::spawn_blocking(move || {
@@ -180,6 +185,7 @@ async fn carry(
         _ = &mut stopped => {
             // First this: the end of a connection that was cut looks like the end of the file.
             whether.give_up();
+            pace.stop();
             let _ = cut.shutdown(std::net::Shutdown::Both);
             // What was whole already when it was to be given up, is.
             return match moving.await {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::{Connection, ServerConnection, StreamOwned};
 
+use super::rates::Pace;
 use crate::conn::{Conn, Socket};
 use crate::tls::{Binding, Certificates, Channel, Tickets, TlsSessionId, handshake};
 
@@ -77,7 +78,7 @@ impl Line {
             None => Stream::Clear(socket),
             Some(tls) => Stream::Tls(Box::new(StreamOwned::new(*tls, socket))),
         };
-        Ok(Data { stream, unread: Vec::new(), stays_open: false, unclosed })
+        Ok(Data { stream, unread: Vec::new(), stays_open: false, unclosed, pace: Pace::default() })
     }
 }
 
@@ -90,6 +91,8 @@ pub(super) struct Data {
     /// It is not closed at the end of a file.
     pub(super) stays_open: bool,
     unclosed: bool,
+    /// How fast it may be moved over.
+    pub(super) pace: Pace,
 }
 
 #[derive(Debug)]
@@ -189,23 +192,30 @@ impl Read for Data {
             }
             return Ok(octets);
         }
-        match &mut self.stream {
+        let most = self.pace.piece(piece.len());
+        let piece = piece.get_mut(..most).unwrap_or_default();
+        let read = match &mut self.stream {
             Stream::Clear(socket) => socket.read(piece),
             Stream::Tls(tls) => match tls.read(piece) {
                 // Cut off, by somebody in between for all we know (RFC 8446 section 6.1).
                 Err(error) if self.unclosed && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
                 read => read,
             },
-        }
+        }?;
+        self.pace.took(read);
+        Ok(read)
     }
 }
 
 impl Write for Data {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        match &mut self.stream {
+        let piece = piece.get(..self.pace.piece(piece.len())).unwrap_or_default();
+        let written = match &mut self.stream {
             Stream::Clear(socket) => socket.write(piece),
             Stream::Tls(tls) => tls.write(piece),
-        }
+        }?;
+        self.pace.took(written);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
