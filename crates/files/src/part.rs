@@ -399,7 +399,7 @@ impl Tree {
             for name in Dir::read_from(&directory)? {
                 let name = name?;
                 let (kind, name) = (name.file_type(), name.file_name().to_bytes().to_vec());
-                let ours = is_place || name.starts_with(RESERVED) && name != PLACE;
+                let ours = if is_place { is_part(&name) } else { is_upload(&name) };
                 let is_directory = match kind {
                     FileType::Unknown => {
                         look(&directory, &name).is_ok_and(|facts| facts.kind == Kind::Directory)
@@ -433,6 +433,18 @@ impl Tree {
         }
         Ok(swept)
     }
+}
+
+/// Whether a name is one that an upload under way has.
+fn is_upload(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(RESERVED).unwrap_or_default();
+    digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Whether a name is one that a part has.
+fn is_part(name: &[u8]) -> bool {
+    let fits = |octet: &u8| octet.is_ascii_hexdigit() || *octet == b'-';
+    name.len() == USER_DIGITS + 1 + PATH_DIGITS && name.iter().all(fits)
 }
 
 fn is_before((seconds, nanoseconds): (i64, u32), time: SystemTime) -> bool {

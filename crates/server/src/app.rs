@@ -179,6 +179,7 @@ impl App {
             }
         });
         let depot = Arc::new(depot(&context, Arc::clone(&self.shares)));
+        crate::files::sweep_daily(&depot, self.directory.clone(), Arc::clone(&self.shares));
         let refusals = self.shares.refusals();
         metrics.register(|registry| {
             let help = "Times something was not stored because a quota of files is used up";

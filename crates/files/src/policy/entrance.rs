@@ -75,6 +75,8 @@ pub struct Entrance {
     pub sync: Sync,
     /// Permissions that new files do not get.
     pub umask: u32,
+    /// How all file spaces behave.
+    pub behaviour: Arc<crate::Rules>,
 }
 
 /// Files that were opened for somebody.
@@ -155,8 +157,9 @@ impl Entrance {
             missing.push((incoming.to_string(), refusal));
         }
         grants.extend(self.grants.iter().cloned());
-        let mut space =
-            Space::new(mounts, grants, self.sync, self.umask).owned_by(Owner::of_login(&self.name));
+        let mut space = Space::new(mounts, grants, self.sync, self.umask)
+            .owned_by(Owner::of_login(&self.name))
+            .with_rules(Arc::clone(&self.behaviour));
         // Strangers are not told apart, so none of them goes on with what another has begun.
         if !self.anonymous {
             space = space.resumed_by(&self.name);

@@ -10,11 +10,14 @@ mod terms;
 mod tests;
 mod users;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Grant, Rights, Sync, VirtualPath};
+use crate::{Grant, Rights, Rules as FileRules, Sync, VirtualPath};
 
 pub use entrance::{Entrance, Opened, Planned};
 pub use template::{InvalidTemplate, Location, Template, UnfitLogin};
@@ -119,6 +122,8 @@ pub struct Policy {
     pub sync: Sync,
     /// Permissions that new files do not get.
     pub umask: u32,
+    /// How all file spaces behave.
+    pub behaviour: Arc<FileRules>,
 }
 
 /// How somebody comes.
@@ -241,7 +246,20 @@ impl Policy {
             idle: terms.idle,
             sync: self.sync,
             umask: self.umask,
+            behaviour: Arc::clone(&self.behaviour),
         })
+    }
+
+    /// Directories below which all files lie.
+    pub fn roots(&self) -> BTreeSet<PathBuf> {
+        let homes = self.rules.iter().map(|rule| &rule.terms).chain([&self.base]);
+        let homes = homes.filter_map(|terms| match &terms.home {
+            Some(Home::At(home)) => Some(home),
+            Some(Home::None) | None => None,
+        });
+        let folders = self.folders.iter().map(|folder| &folder.path);
+        let anonymous = self.anonymous.iter().map(|anonymous| &anonymous.path);
+        homes.chain(folders).chain(anonymous).map(|path| path.base().to_owned()).collect()
     }
 
     /// Rights at paths, those last that fit most closely: of two at one path, the last counts.

@@ -77,6 +77,7 @@ fn policy() -> Policy {
         nothing: PathBuf::from("/data/nothing"),
         sync: Sync::Never,
         umask: 0o022,
+        behaviour: std::sync::Arc::default(),
     }
 }
 

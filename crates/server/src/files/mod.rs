@@ -2,10 +2,12 @@
 
 mod log;
 mod shares;
+mod sweep;
 mod transfers;
 mod watch;
 
 pub use log::{LogOptions, Record, TransferLog, TransferRecord};
 pub use shares::{CountError, Shares};
+pub use sweep::sweep_daily;
 pub(crate) use transfers::word;
 pub use transfers::{Begun, Direction, Moving, Session, Transfers};

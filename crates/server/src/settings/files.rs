@@ -2,6 +2,7 @@
 //! come to.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,7 +10,7 @@ use packetboat_files::policy::{
     AccountDemand, Anonymous, AnonymousPassword, Home, PathRights, Policy, Rates, Rule, Template, Terms,
     Users,
 };
-use packetboat_files::{Right, Rights, Sync, VirtualPath};
+use packetboat_files::{Algorithm, Keeping, Right, Rights, Sync, VirtualPath};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -48,6 +49,17 @@ section! {
         cost_centres: Vec<CostCentre> = vec![];
         /// Commands that are switched off, such as "SITE CHMOD".
         disabled: Vec<CommandName> = vec![];
+        /// Checksums that are made of each file while it comes in, of "crc32", "md5", "sha1", "sha256" and "sha512", and
+        /// kept with it. Others are made when somebody asks first, and then kept too. Each takes time of its own: sha256
+        /// about as long as receiving.
+        checksums: Vec<ChecksumWord> = vec![];
+        /// How long what came of an upload that was broken off is kept, out of sight, for its account to go on with; 0: not
+        /// at all. It takes room on disk and in the quota.
+        keep_uploads: Duration = Duration::from_secs(24 * 3600);
+        /// How many of them for each account.
+        keep_uploads_max: u32 = 10;
+        /// The largest file of which SIZE counts what a transfer would send, where that is not what lies on disk, as in TYPE A.
+        count_sizes: Size = Size(64 << 20);
     }
 }
 
@@ -173,6 +185,27 @@ choice! {
         /// To store something.
         Store = "store",
     }
+}
+
+choice! {
+    /// What checksums are made with.
+    ChecksumWord: "\"crc32\", \"md5\", \"sha1\", \"sha256\" or \"sha512\"" {
+        /// CRC-32.
+        Crc32 = "crc32",
+        /// MD5.
+        Md5 = "md5",
+        /// SHA-1.
+        Sha1 = "sha1",
+        /// SHA-256.
+        #[default]
+        Sha256 = "sha256",
+        /// SHA-512.
+        Sha512 = "sha512",
+    }
+}
+
+impl ListItem for ChecksumWord {
+    const LIST_KIND: &'static str = "a list of checksums such as [\"crc32\", \"sha256\"]";
 }
 
 choice! {
@@ -523,6 +556,7 @@ impl Settings {
             nothing: homes.join(".packetboat-nothing"),
             sync: Sync::Never,
             umask: 0o022,
+            behaviour: Arc::new(self.files.behaviour()),
         }
     }
 }
@@ -556,6 +590,28 @@ fn demand(word: AccountDemandWord) -> AccountDemand {
 }
 
 impl Files {
+    fn behaviour(&self) -> packetboat_files::Rules {
+        let mut checksums: Vec<Algorithm> = Vec::new();
+        for word in &self.checksums {
+            let algorithm = match word {
+                ChecksumWord::Crc32 => Algorithm::Crc32,
+                ChecksumWord::Md5 => Algorithm::Md5,
+                ChecksumWord::Sha1 => Algorithm::Sha1,
+                ChecksumWord::Sha256 => Algorithm::Sha256,
+                ChecksumWord::Sha512 => Algorithm::Sha512,
+            };
+            if !checksums.contains(&algorithm) {
+                checksums.push(algorithm);
+            }
+        }
+        let keeps = !self.keep_uploads.is_zero() && self.keep_uploads_max > 0;
+        packetboat_files::Rules {
+            checksums,
+            counted_octets_max: self.count_sizes.0,
+            keeping: keeps.then_some(Keeping { age: self.keep_uploads, per_user: self.keep_uploads_max }),
+        }
+    }
+
     fn terms(&self) -> Terms {
         Terms {
             quota_octets: octets(self.quota),
