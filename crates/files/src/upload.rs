@@ -158,6 +158,11 @@ impl Upload {
         self.promise = Some(promise);
     }
 
+    /// Whether it is whole without waiting: neither for the disk nor for who counts what is kept.
+    pub fn ends_at_once(&self) -> bool {
+        self.sync == Sync::Never && self.held.is_none()
+    }
+
     /// Makes these checksums of what is written, as long as it comes in its order.
     pub(crate) fn digest(&mut self, algorithms: &[Algorithm]) {
         self.hashers = algorithms.iter().map(|algorithm| (*algorithm, Hasher::new(*algorithm))).collect();

@@ -23,6 +23,11 @@ pub(super) const EAR_PATIENCE: Duration = Duration::from_secs(120);
 /// Ports that are tried for a passive data connection, before it is said that none is free.
 const PORT_TRIES: u32 = 64;
 
+/// The ports that are nobody's (RFC 6335 section 6): one of them is taken where no range is set.
+const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+/// How many of them are tried.
+const DYNAMIC_TRIES: u32 = 4;
+
 /// How data connections are made.
 #[derive(Debug)]
 pub struct Links {
@@ -170,6 +175,13 @@ impl Links {
 
     async fn bind(&self, local: IpAddr) -> io::Result<TcpListener> {
         let Some((first, last)) = self.passive_ports else {
+            // The system, asked for any port, looks through all connections that ended a moment ago.
+            for _ in 0..DYNAMIC_TRIES {
+                let port = DYNAMIC_PORTS.start() + u16::from_ne_bytes(random()) % DYNAMIC_PORTS.len() as u16;
+                if let Ok(listener) = TcpListener::bind((local, port)).await {
+                    return Ok(listener);
+                }
+            }
             return TcpListener::bind((local, 0)).await;
         };
         let ports = u32::from(last.saturating_sub(first)) + 1;

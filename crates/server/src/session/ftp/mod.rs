@@ -6,6 +6,7 @@ mod anonymous;
 mod connection;
 mod crowd;
 mod depot;
+mod early;
 mod entrance;
 mod errand;
 mod links;
@@ -17,6 +18,7 @@ mod running;
 mod seats;
 mod stream;
 mod transfer;
+mod wide;
 mod work;
 
 use std::future::pending;

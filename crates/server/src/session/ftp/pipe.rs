@@ -16,6 +16,8 @@ use super::stream::Data;
 
 /// Octets moved at a time.
 const PIECE: usize = 256 * 1024;
+/// Octets received at a time until it is seen that more come: making room for many costs more than receiving a small file.
+const FIRST_PIECE: usize = 16 * 1024;
 /// Octets that the kernel is asked to move at a time, without their coming here.
 const KERNEL_PIECE: usize = 8 << 20;
 
@@ -44,7 +46,8 @@ pub(super) fn send(
     }
     let mut outbound = Outbound::new(transfer.representation, &transfer.options, head, transfer.restart)
         .map_err(TransferFailure::Data)?;
-    let (mut at, mut piece, mut out) = (outbound.position(), vec![0; PIECE], Vec::with_capacity(2 * PIECE));
+    let room = usize::try_from(octets).map_or(PIECE, |octets| octets.clamp(HEADER_OCTETS, PIECE));
+    let (mut at, mut piece, mut out) = (outbound.position(), vec![0; room], Vec::with_capacity(2 * room));
     let mut sink = Sink::new(data, transfer.deflate, progress);
     loop {
         let read = read_at_most(file, &mut piece, at).map_err(of_file)?;
@@ -65,6 +68,15 @@ pub(super) fn send(
     sink.finish().map_err(of_connection)
 }
 
+/// Whether what is sent of a file, or will lie of it, is what lies on disk or comes: whoever moves it has only to move it.
+pub(super) fn is_moved_as_it_is(file: &File, transfer: &Transfer) -> bool {
+    let mut head = [0; HEADER_OCTETS];
+    let is_plain = transfer.representation.is_plain() && !transfer.deflate;
+    is_plain
+        && read_at_most(file, &mut head, 0)
+            .is_ok_and(|read| !is_container(head.get(..read).unwrap_or_default()))
+}
+
 /// Sends text that was made for this, such as a listing, piece by piece.
 pub(super) fn send_made(
     data: &mut Data,
@@ -74,7 +86,7 @@ pub(super) fn send_made(
 ) -> Result<u64, TransferFailure> {
     let mut outbound = Outbound::new(transfer.representation, &transfer.options, &[], Restart::None)
         .map_err(TransferFailure::Data)?;
-    let (mut text, mut out) = (Vec::new(), Vec::with_capacity(PIECE));
+    let (mut text, mut out) = (Vec::new(), Vec::new());
     let mut sink = Sink::new(data, transfer.deflate, progress);
     let mut more = true;
     while more {
@@ -116,8 +128,8 @@ fn send_plain(
                 sent
             }
             None => {
-                piece.resize(PIECE, 0);
                 let wanted = wanted.min(PIECE);
+                piece.resize(wanted.max(piece.len()), 0);
                 let read =
                     read_at_most(file, piece.get_mut(..wanted).unwrap_or_default(), at).map_err(of_file)?;
                 data.write_all(piece.get(..read).unwrap_or_default()).map_err(of_connection)?;
@@ -154,7 +166,7 @@ pub(super) fn receive(
     }
     let origin = at;
     let plain = transfer.representation.is_plain();
-    let (mut piece, mut out, mut news) = (vec![0; PIECE], Vec::new(), Vec::new());
+    let (mut piece, mut out, mut news) = (vec![0; FIRST_PIECE], Vec::new(), Vec::new());
     let (mut received, mut next) = (0, Vec::new());
     let mut source: Box<dyn io::Read + '_> = if transfer.deflate {
         Box::new(flate2::read::ZlibDecoder::new(&mut *data))
@@ -162,6 +174,9 @@ pub(super) fn receive(
         Box::new(&mut *data)
     };
     loop {
+        if received > FIRST_PIECE as u64 && piece.len() < PIECE {
+            piece.resize(PIECE, 0);
+        }
         let read = match source.read(&mut piece) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

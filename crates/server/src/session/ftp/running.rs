@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Ftp;
 use super::actions::Here;
 use super::connection::{Wanted, Way};
+use super::early::Small;
 use super::links::Links;
 use super::pipe::Progress;
 use super::rates::Pace;
@@ -175,25 +176,39 @@ async fn carry(
     data.stays_open = transfer.representation.mode != Mode::Stream && !transfer.deflate;
     data.pace = pace.clone();
     let cut = data.handle().map_err(|_| TransferFailure::CannotConnect)?;
-    let watched = Arc::clone(&whether);
-    let mut moving = tokio::task::spawn_blocking(move || {
-        let result = job.run(&mut data, &transfer, &progress, &markers, &watched);
-        (result, data)
-    });
-    let moved = tokio::select! {
-        moved = &mut moving => moved,
+    let small = Small::of(&job, &data, &transfer);
+    let is_there = tokio::select! {
+        is_there = small.is_there(&mut data) => is_there,
         _ = &mut stopped => {
-            // First this: the end of a connection that was cut looks like the end of the file.
             whether.give_up();
             pace.stop();
             let _ = cut.shutdown(std::net::Shutdown::Both);
-            // What was whole already when it was to be given up, is.
-            return match moving.await {
-                Ok((Ok(transferred), _)) => {
-                    Ok((Outcome { result: Ok(transferred), open: None, resumed, secured: false }, None))
-                }
-                _ => Err(TransferFailure::Aborted),
-            };
+            true
+        }
+    };
+    let moved = if is_there {
+        let result = job.run(&mut data, &transfer, &progress, &markers, &whether);
+        Ok((result, data))
+    } else {
+        let watched = Arc::clone(&whether);
+        let mut moving = tokio::task::spawn_blocking(move || {
+            let result = job.run(&mut data, &transfer, &progress, &markers, &watched);
+            (result, data)
+        });
+        tokio::select! {
+            moved = &mut moving => moved,
+            _ = &mut stopped => {
+                // First this: the end of a connection that was cut looks like the end of the file.
+                whether.give_up();
+                let _ = cut.shutdown(std::net::Shutdown::Both);
+                // What was whole already when it was to be given up, is.
+                return match moving.await {
+                    Ok((Ok(transferred), _)) => {
+                        Ok((Outcome { result: Ok(transferred), open: None, resumed, secured: false }, None))
+                    }
+                    _ => Err(TransferFailure::Aborted),
+                };
+            }
         }
     };
     let Ok((result, data)) = moved else { return Err(TransferFailure::File(Refusal::LocalError)) };

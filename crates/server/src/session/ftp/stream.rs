@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustls::{Connection, ServerConnection, StreamOwned};
 
 use super::rates::Pace;
+use super::wide::Wide;
 use crate::conn::{Conn, Socket};
 use crate::tls::{Binding, Certificates, Channel, Tickets, TlsSessionId, handshake};
 
@@ -76,7 +77,11 @@ impl Line {
         socket.set_write_timeout(Some(PATIENCE))?;
         let stream = match self.tls {
             None => Stream::Clear(socket),
-            Some(tls) => Stream::Tls(Box::new(StreamOwned::new(*tls, socket))),
+            Some(mut tls) => {
+                // What is written as one goes out as one, in records of 16 KiB.
+                tls.set_buffer_limit(None);
+                Stream::Tls(Box::new(StreamOwned::new(*tls, Wide::new(socket))))
+            }
         };
         Ok(Data { stream, unread: Vec::new(), stays_open: false, unclosed, pace: Pace::default() })
     }
@@ -98,7 +103,7 @@ pub(super) struct Data {
 #[derive(Debug)]
 enum Stream {
     Clear(TcpStream),
-    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ServerConnection, Wide>>),
 }
 
 impl Data {
@@ -113,7 +118,7 @@ impl Data {
     fn below(&self) -> &TcpStream {
         match &self.stream {
             Stream::Clear(socket) => socket,
-            Stream::Tls(tls) => &tls.sock,
+            Stream::Tls(tls) => tls.sock.socket(),
         }
     }
 
@@ -141,6 +146,11 @@ impl Data {
             Err(error) => silent(&error),
         };
         open && blocking.is_ok()
+    }
+
+    /// Keeps what came and was not asked for yet.
+    pub(super) fn keep(&mut self, octets: &[u8]) {
+        self.unread.extend_from_slice(octets);
     }
 
     /// Takes back what belongs to the next file.
