@@ -1,13 +1,11 @@
 //! Small files, moved by the task of the transfer: to hand one to a thread that may block, and its end back, takes longer than
 //! to move it.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use packetboat_ftp::server::Transfer;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 
 use super::pipe;
 use super::stream::Data;
@@ -49,32 +47,46 @@ impl Small {
         }
     }
 
-    /// Waits a moment for what comes, and keeps it in `data`; whether all of it is there, or nothing has to come. Cancel safe.
+    /// Waits a moment for what comes, and keeps it in `data`; whether all of it is there, or nothing has to come. Who
+    /// does not wait for the answer may only cut the connection.
     pub(super) async fn is_there(self, data: &mut Data) -> bool {
         match self {
             Small::No => false,
             Small::Sent => true,
-            Small::Received => tokio::time::timeout(MOMENT, arrived(data)).await.unwrap_or(false),
+            Small::Received => {
+                // A second handle: for as long as it is there, neither of the two blocks.
+                let handle = data.handle().and_then(|socket| {
+                    socket.set_nonblocking(true)?;
+                    TcpStream::from_std(socket)
+                });
+                let Ok(handle) = handle else {
+                    let _ = data.handle().and_then(|socket| socket.set_nonblocking(false));
+                    return false;
+                };
+                let arrived = tokio::time::timeout(MOMENT, arrived(&handle, data)).await.unwrap_or(false);
+                let blocks = handle.into_std().and_then(|socket| socket.set_nonblocking(false));
+                arrived && blocks.is_ok()
+            }
         }
     }
 }
 
-async fn arrived(data: &mut Data) -> bool {
-    let Some(socket) = data.handle().ok() else { return false };
-    let Ok(socket) = AsyncFd::with_interest(socket, Interest::READABLE) else { return false };
+/// Reads until the end, if that comes soon enough.
+async fn arrived(socket: &TcpStream, data: &mut Data) -> bool {
     let mut came = 0;
     while came <= SMALL {
-        let Ok(mut ready) = socket.readable().await else { return false };
+        if socket.readable().await.is_err() {
+            return false;
+        }
         let mut piece = [0; SMALL];
-        match recv(socket.get_ref(), &mut piece[..], RecvFlags::DONTWAIT) {
+        match socket.try_read(&mut piece) {
             // The end has come, and stays there for whoever reads next.
-            Ok((0, _)) => return true,
-            Ok((read, _)) => {
+            Ok(0) => return true,
+            Ok(read) => {
                 came += read;
                 data.keep(piece.get(..read).unwrap_or_default());
             }
-            Err(Errno::AGAIN) => ready.clear_ready(),
-            Err(Errno::INTR) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return false,
         }
     }

@@ -178,6 +178,7 @@ async fn carry(
     let cut = data.handle().map_err(|_| TransferFailure::CannotConnect)?;
     let small = Small::of(&job, &data, &transfer);
     let is_there = tokio::select! {
+        biased;
         is_there = small.is_there(&mut data) => is_there,
         _ = &mut stopped => {
             whether.give_up();
