@@ -30,6 +30,8 @@ pub(super) enum Small {
 impl Small {
     pub(super) fn of(job: &Job, data: &Data, transfer: &Transfer) -> Small {
         match job {
+            // Who keeps to a rate waits in between.
+            _ if !data.pace.is_free() => Small::No,
             Job::Send { file, octets }
                 if *octets <= SMALL as u64 && pipe::is_moved_as_it_is(file, transfer) =>
             {

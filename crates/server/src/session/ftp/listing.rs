@@ -249,3 +249,57 @@ impl Style {
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use packetboat_files::{Grant, Mount, Sync, Tree};
+
+    use super::*;
+
+    fn names(listing: &mut Listing) -> Vec<String> {
+        let (mut text, mut all) = (Vec::new(), String::new());
+        let mut more = true;
+        while more {
+            text.clear();
+            more = listing.more(&mut text).unwrap();
+            all.push_str(std::str::from_utf8(&text).unwrap());
+        }
+        all.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn every_name_of_a_long_directory_comes_once_and_in_its_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..5000 {
+            fs::write(dir.path().join(format!("{n:05} a name with spaces")), b"").unwrap();
+        }
+        let (at, tree) = (VirtualPath::root(), Tree::open(dir.path()).unwrap());
+        let hidden = Grant { path: at.join(b"00007 a name with spaces").unwrap(), rights: Rights::READ_ONLY };
+        for grants in [vec![], vec![hidden]] {
+            let all = Grant { path: VirtualPath::root(), rights: Rights::ALL };
+            let grants = [vec![all], grants].concat();
+            let mounts = vec![Mount { at: VirtualPath::root(), tree: tree.clone() }];
+            let space = Space::new(mounts, grants, Sync::Never, 0o022);
+            let here = Here { space: space.clone(), directory: VirtualPath::root() };
+            let flags = Flags { all: true, ..Flags::default() };
+            let form = || Form::Facts(vec!["Type", "Perm"]);
+            let mut listing = Listing::new(&here, None, form(), flags).unwrap();
+            let is_many = matches!(&listing.current, Some(Level { entries: Entries::Many(_), .. }));
+            assert!(is_many);
+            let listed = names(&mut listing);
+            assert_eq!(listed.iter().collect::<BTreeSet<_>>().len(), 5000);
+            let found = space.list(&VirtualPath::root()).unwrap();
+            let found: Vec<String> =
+                found.map(|entry| String::from_utf8(entry.unwrap().name).unwrap()).collect();
+            assert_eq!(listed, found);
+            // Broken off in the middle, nothing hangs.
+            let mut listing = Listing::new(&here, None, form(), flags).unwrap();
+            assert!(listing.more(&mut Vec::new()).unwrap());
+        }
+    }
+}

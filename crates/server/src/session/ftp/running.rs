@@ -181,8 +181,8 @@ async fn carry(
         biased;
         is_there = small.is_there(&mut data) => is_there,
         _ = &mut stopped => {
+            // First this: the end of a connection that was cut looks like the end of the file.
             whether.give_up();
-            pace.stop();
             let _ = cut.shutdown(std::net::Shutdown::Both);
             true
         }
@@ -201,6 +201,7 @@ async fn carry(
             _ = &mut stopped => {
                 // First this: the end of a connection that was cut looks like the end of the file.
                 whether.give_up();
+                pace.stop();
                 let _ = cut.shutdown(std::net::Shutdown::Both);
                 // What was whole already when it was to be given up, is.
                 return match moving.await {
