@@ -38,6 +38,10 @@ const IDLE_MESSAGES: usize = 100;
 const STEPS: usize = 6;
 /// Between two steps.
 const STEP: Duration = Duration::from_millis(700);
+/// A server that has used less than a tenth of a core for so long has nothing left to do in the background.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long what a server does in the background after its mailboxes were filled is waited for.
+const QUIET_AFTER: Duration = Duration::from_secs(120);
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,6 +203,7 @@ impl<'a> ImapBench<'a> {
         session.log_out()?;
         self.filled.push(count);
         if let Some(target) = self.target.take() {
+            wait_until_quiet(&target);
             target.stop();
         }
         Ok(())
@@ -397,6 +402,19 @@ impl<'a> ImapBench<'a> {
             less("memory without them", "MiB", alone / 1024.0),
             less("CPU to open 1,000", "s", used / count as f64 * 1000.0),
         ])
+    }
+}
+
+/// Lets a server end what it does in the background, such as what makes later searches fast: a row measures one command.
+fn wait_until_quiet(target: &Target) {
+    let begun = Instant::now();
+    let mut used = target.group.cpu();
+    while begun.elapsed() < QUIET_AFTER {
+        std::thread::sleep(QUIET);
+        let before = std::mem::replace(&mut used, target.group.cpu());
+        if used - before < QUIET.as_secs_f64() / 10.0 {
+            break;
+        }
     }
 }
 
