@@ -36,10 +36,17 @@ impl Usage {
 }
 
 impl Quota {
-    /// The precondition with which a transaction that adds `incoming` octets cannot overrun the quota, even when others
-    /// add messages at the same moment.
-    pub fn precondition(&self, account: AccountId, incoming: u64) -> Option<Require> {
-        self.octets.map(|limit| Require::Room { account, octets: incoming, limit })
+    /// The preconditions with which a transaction that adds so much cannot overrun the quota, even when others add messages
+    /// at the same moment.
+    pub fn preconditions(
+        &self,
+        account: AccountId,
+        octets: u64,
+        messages: u64,
+    ) -> impl Iterator<Item = Require> + use<> {
+        let room = self.octets.map(|limit| Require::Room { account, octets, limit });
+        let places = self.messages.map(|limit| Require::Places { account, messages, limit });
+        room.into_iter().chain(places)
     }
 }
 

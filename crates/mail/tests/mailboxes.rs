@@ -280,6 +280,28 @@ async fn the_quota_is_kept_by_all_ways_in() {
 }
 
 #[tokio::test]
+async fn of_those_who_come_at_once_as_many_get_in_as_there_is_room_for() {
+    let town = town().await;
+    let mailboxes = &town.mailboxes;
+    let quota = Quota { octets: None, messages: Some(3) };
+    town.directory.set_quota(mailboxes.owner(), quota).await.unwrap();
+    let mut coming = Vec::new();
+    for _ in 0..10 {
+        let mut appending = mailboxes.append(&name("INBOX")).await.unwrap();
+        appending.begin(NewMessage { octets: 1, ..NewMessage::default() }).await.unwrap();
+        appending.write(Bytes::from_static(b"x")).await.unwrap();
+        appending.end().unwrap();
+        coming.push(tokio::spawn(appending.commit()));
+    }
+    let mut full = 0;
+    for one in coming {
+        full += usize::from(one.await.unwrap() == Err(Refusal::OverQuota));
+    }
+    assert_eq!(full, 7);
+    assert_eq!(mailboxes.usage().await.unwrap().messages, 3);
+}
+
+#[tokio::test]
 async fn who_comes_back_is_told_what_was_missed() {
     let town = town().await;
     fill(&town.mailboxes, "INBOX", 10).await;

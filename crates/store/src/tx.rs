@@ -51,6 +51,15 @@ pub enum Require {
         /// How many there may be.
         limit: u64,
     },
+    /// The account's messages plus `messages` are at most `limit`.
+    Places {
+        /// Whose.
+        account: AccountId,
+        /// How many messages come in.
+        messages: u64,
+        /// How many there may be.
+        limit: u64,
+    },
     /// The queue row is there.
     Queued(QueueId),
     /// The queue row is there and this lease of it is live: it was neither given back, nor ended by a change of the row,

@@ -196,9 +196,9 @@ impl Intake {
             return;
         }
         let prefix = self.prefix(to, named);
-        let room = if bound { self.octets + prefix.len() as u64 } else { 0 };
+        let (octets, messages) = if bound { (self.octets + prefix.len() as u64, 1) } else { (0, 0) };
         delivery.batch.require.push(Require::Mailbox(inbox.mailbox));
-        delivery.batch.require.extend(inbox.quota.precondition(inbox.account, room));
+        delivery.batch.require.extend(inbox.quota.preconditions(inbox.account, octets, messages));
         delivery.batch.ops.push(Op::AddMessage(AddMessage {
             mailbox: inbox.mailbox,
             body: BodySource::New(0),
@@ -425,7 +425,7 @@ impl Intake {
             Some(Require::Mailbox(gone)) if outcomes.len() == 1 && only.contains(gone) => {
                 Refusal::UnknownUser
             }
-            Some(Require::Room { .. }) if outcomes.len() == 1 => Refusal::OverQuota,
+            Some(Require::Room { .. } | Require::Places { .. }) if outcomes.len() == 1 => Refusal::OverQuota,
             _ => Refusal::RecipientsChanged,
         }
     }

@@ -167,7 +167,7 @@ impl Mailboxes {
                 return Err(Refusal::OverQuota);
             }
         }
-        require.extend(quota.precondition(account, octets));
+        require.extend(quota.preconditions(account, octets, messages));
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ promises!(
     counters_are_true_under_concurrency,
     preconditions_decide_between_rivals,
     room_is_never_oversold,
+    places_are_never_oversold,
     bounded_pages_and_transactions,
     watchers_see_the_last_change,
     a_body_lives_as_long_as_someone_has_it,
@@ -289,6 +290,10 @@ async fn preconditions_decide_between_rivals(place: &impl Place) {
         (Require::KeyVersion { key: "count".into(), version: None }, false),
         (Require::KeyVersion { key: "count".into(), version: Some(79) }, false),
         (Require::Room { account: AccountId(2), octets: 0, limit: 9 }, false),
+        (Require::Places { account: AccountId(1), messages: 1, limit: 3 }, true),
+        (Require::Places { account: AccountId(1), messages: 2, limit: 3 }, false),
+        (Require::Places { account: AccountId(1), messages: u64::MAX, limit: 3 }, false),
+        (Require::Places { account: AccountId(2), messages: 0, limit: 9 }, false),
     ] {
         let answer = store.commit(requiring(vec![require.clone()], vec![]), vec![]).await;
         assert_eq!(answer.is_ok(), holds, "{require:?}");
@@ -296,13 +301,22 @@ async fn preconditions_decide_between_rivals(place: &impl Place) {
 }
 
 async fn room_is_never_oversold(place: &impl Place) {
+    let account = AccountId(1);
+    oversell(place, &Require::Room { account, octets: 107, limit: 1_075 }).await;
+}
+
+async fn places_are_never_oversold(place: &impl Place) {
+    oversell(place, &Require::Places { account: AccountId(1), messages: 1, limit: 10 }).await;
+}
+
+/// Adds thirty messages where ten may be.
+async fn oversell(place: &impl Place, room: &Require) {
     let store = place.open();
     let inbox = inbox(&store, 1).await;
     let mut tasks = Vec::new();
     for _ in 0..30 {
-        let store = store.clone();
+        let (store, room) = (store.clone(), room.clone());
         tasks.push(tokio::spawn(async move {
-            let room = Require::Room { account: AccountId(1), octets: 107, limit: 1_075 };
             let body = body(&store, &[b'x'; 100]).await;
             store
                 .commit(requiring(vec![room], vec![add(inbox, BodySource::New(0))]), vec![body])

@@ -110,6 +110,10 @@ impl<'a> Part<'a> {
                 Some(state) => state.octets.saturating_add(*octets) <= *limit,
                 None => false,
             },
+            Require::Places { account, messages, limit } => match self.tables.account(account.0)? {
+                Some(state) => state.messages.saturating_add(*messages) <= *limit,
+                None => false,
+            },
             Require::Queued(id) => self.is_queued(*id)?,
             Require::Lease { id, fence } => self.is_leased(*id, *fence)?,
         })
