@@ -55,7 +55,16 @@ pub(crate) fn is_identity(encoding: &[u8]) -> bool {
 
 /// Reads a header and packs what is in it, in the order in which a part is read. Of a field that stands there more
 /// than once the first counts.
-pub(super) fn read<'a>(header: &'a [u8], in_digest: bool, out: &mut Vec<u8>) -> Facts {
+pub(super) fn read(header: &[u8], in_digest: bool, out: &mut Vec<u8>) -> Facts {
+    // A NUL means nothing anywhere: what is said must be the same when it is lost on the way.
+    if memchr::memchr(0, header).is_some() {
+        let without: Vec<u8> = header.iter().copied().filter(|octet| *octet != 0).collect();
+        return read_fields(&without, in_digest, out);
+    }
+    read_fields(header, in_digest, out)
+}
+
+fn read_fields<'a>(header: &'a [u8], in_digest: bool, out: &mut Vec<u8>) -> Facts {
     let mut content: [Option<&'a [u8]>; 8] = [None; 8];
     for field in fields::fields(header) {
         if let Some(slot) = content_field(&field).and_then(|index| content.get_mut(index)) {
@@ -211,13 +220,9 @@ impl<'a> Cursor<'a> {
 
     /// White space, line breaks, and comments, which nest (RFC 5322 section 3.2.2).
     fn skip_space(&mut self) {
-        loop {
-            self.rest = self.rest.trim_ascii_start();
-            match self.rest.first() {
-                Some(b'(') => self.rest = after_comment(self.rest),
-                Some(0) => self.rest = self.rest.get(1..).unwrap_or_default(),
-                _ => return,
-            }
+        self.rest = self.rest.trim_ascii_start();
+        while self.rest.first() == Some(&b'(') {
+            self.rest = after_comment(self.rest).trim_ascii_start();
         }
     }
 
@@ -258,8 +263,8 @@ impl<'a> Cursor<'a> {
         while let Some(&octet) = octets.next() {
             match octet {
                 b'"' => break,
-                b'\\' => value.extend(octets.next().filter(|octet| !matches!(octet, b'\r' | b'\n' | 0))),
-                b'\r' | b'\n' | 0 => {}
+                b'\\' => value.extend(octets.next().filter(|octet| !matches!(octet, b'\r' | b'\n'))),
+                b'\r' | b'\n' => {}
                 octet => value.push(octet),
             }
         }

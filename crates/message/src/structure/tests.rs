@@ -108,6 +108,15 @@ fn parts_are_found() {
     }
 }
 
+#[test]
+fn a_nul_means_nothing() {
+    let with = "Content-Type: te\0xt/ht\0ml; char\0set=\0\"a\0b\"\0; x=\0y\0z\r\n\r\n";
+    let [with, without] = [with.to_owned(), with.replace('\0', "")].map(|text| scan(text.as_bytes()));
+    assert_eq!(with.root().media_type(), (&b"text"[..], &b"html"[..]));
+    assert!(with.root().params().eq(without.root().params()));
+    assert_eq!(with.root().param("x"), Some(&b"yz"[..]));
+}
+
 /// RFC 2231 section 6 asks servers of IMAP to put the pieces of a value together.
 #[test]
 fn values_in_pieces_are_put_together() {
