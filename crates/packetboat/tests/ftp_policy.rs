@@ -7,7 +7,7 @@ mod support;
 
 use std::path::Path;
 
-use support::{Boat, foreign};
+use support::{Boat, Demo, foreign};
 
 /// What every script begins with.
 const PRELUDE: &str = r#"
@@ -390,6 +390,7 @@ quota = "1 KiB"
     let script = r#"
 f = login()
 assert '40960 of 102400 octets' in says(f, 'SITE QUOTA', '200'), says(f, 'SITE QUOTA', '200')
+assert says(f, 'AVBL', '213') == '213 61440'
 put(f, 'one', b'1' * 50000)
 refused(lambda: put(f, 'two', b'2' * 20000), '552')
 refused(lambda: put(f, 'old', b'2' * 60000), '552')
@@ -558,4 +559,11 @@ get(g, 'x')
 assert time.monotonic() - begun < 0.5
 "#,
     );
+}
+
+#[test]
+fn a_demo_has_a_file_for_everybody() {
+    let demo = Demo::start();
+    let url = format!("ftp://127.0.0.1:{}/welcome.txt", demo.port("ftp"));
+    assert!(foreign("curl").arg("--silent").arg(url).run().text().starts_with("Ahoy!"));
 }

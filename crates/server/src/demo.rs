@@ -23,6 +23,8 @@ pub const DOMAIN: &str = "demo.test";
 pub const PASSWORD: &str = "demo";
 /// More connections than a small machine's default, since a demo is also what load is tried on.
 const CONNECTIONS: u32 = 15_000;
+/// Where the files of `[anonymous]` lie when nothing else is said.
+const PUBLIC: &str = "public";
 /// Larger than a mail server's usual limit, since a demo is also where large messages are tried.
 const MESSAGE_SIZE: Size = Size(1 << 30);
 
@@ -96,6 +98,7 @@ impl Demo {
         fs::create_dir_all(&self.dir)?;
         let dir = self.dir.canonicalize()?;
         let settings = self.settings(&dir)?;
+        for_anybody(&settings.general.data.join(PUBLIC))?;
         serve(settings, None, async move |app: &App, ports: &[(&'static str, u16)]| {
             let accounts = self.people(app).await?;
             let ports = ports.iter().map(|(name, port)| ((*name).to_owned(), (*port).into())).collect();
@@ -114,6 +117,7 @@ impl Demo {
         settings.limits.connections = CONNECTIONS;
         settings.limits.connections_before_login = CONNECTIONS;
         settings.pop3.apop = true;
+        settings.anonymous.enabled = true;
         settings.log.level.clone_from(&self.log_level);
         settings.routes = self.routes();
         // A demo asks no one but those it was told of.
@@ -192,6 +196,16 @@ fn domain() -> Result<packetboat_message::Domain, AppError> {
 
 fn address(name: &str) -> Result<Address, AppError> {
     format!("{name}@{DOMAIN}").parse().map_err(AppError::Hostname)
+}
+
+/// A file that anybody may get.
+fn for_anybody(public: &Path) -> Result<(), AppError> {
+    let welcome = public.join("welcome.txt");
+    if !welcome.exists() {
+        fs::create_dir_all(public)?;
+        fs::write(welcome, "Ahoy! Whoever comes as anonymous may read what lies here.\n")?;
+    }
+    Ok(())
 }
 
 /// The demo's certificate, made at its first start.

@@ -118,6 +118,9 @@ Things to try:
   curl --cacert {ca} --ssl-reqd -u alice@demo.test:demo -T FILE ftp://localhost:{ftp}/
   curl --cacert {ca} --ssl-reqd -u alice@demo.test:demo ftp://localhost:{ftp}/
 
+  # a file for everybody, without an account
+  curl ftp://localhost:{ftp}/welcome.txt
+
   # the textbook, by hand: HELO, MAIL FROM:, RCPT TO:, DATA, a dot, QUIT
   telnet 127.0.0.1 {smtp}
 

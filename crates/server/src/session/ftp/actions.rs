@@ -88,7 +88,10 @@ impl Here {
             }
             Request::Available(path) => {
                 let at = self.at_or_here(path.as_ref())?;
-                self.space.free(&at).map(Answer::Number).map_err(|why| refusal(&why))
+                let free = self.space.free(&at).map_err(|why| refusal(&why))?;
+                let usage = self.space.usage(&at).map_err(|why| refusal(&why))?;
+                let room = usage.and_then(|usage| usage.room());
+                Ok(Answer::Number(room.map_or(free, |room| room.min(free))))
             }
             Request::Allocate(octets) => done(self.space.allocate(&self.directory, octets)),
             Request::Mount(_)
