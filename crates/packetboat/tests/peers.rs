@@ -166,6 +166,42 @@ fn fetchmail_has_the_mail_sent_by_etrn() {
     assert!(fetchmail("boat.test").text().contains("ETRN< 459"));
 }
 
+#[test]
+fn fetchmail_fetches_by_atrn() {
+    // The server at home, to which fetchmail hands what it is given.
+    let home = Sink::good();
+    let mut boat = Boat::prepare(&format!("[smtp]\ncram_md5 = true\n{OFFICE}"));
+    boat.run(&["account", "apop-secret", "alice@boat.test", "--password-stdin"], "tanstaaf\n");
+    boat.serve();
+    deliver(boat.at("smtp"), "carol@office.test", b"Subject: first\r\n\r\n.dots\r\n");
+    deliver(boat.at("smtp"), "dave@office.test", b"Subject: second\r\n\r\n");
+    let fetchmail = |secret: &str| {
+        let settings = boat.dir().join("fetchmailrc");
+        let text = format!(
+            "poll 127.0.0.1 protocol ODMR service {} no dns user \"alice@boat.test\" password \"{secret}\" \
+             fetchdomains office.test smtphost 127.0.0.1/{} sslproto \"\"\n",
+            boat.port("submission"),
+            home.port()
+        );
+        std::fs::write(&settings, text).unwrap();
+        std::fs::set_permissions(&settings, PermissionsExt::from_mode(0o600)).unwrap();
+        foreign("fetchmail")
+            .args("--nodetach --nosyslog -v -f")
+            .arg(&settings)
+            .arg("--pidfile")
+            .arg(boat.dir().join("fetchmail.pid"))
+            .env("HOME", boat.dir())
+            .attempt()
+    };
+    let said = fetchmail("wrong");
+    assert!(said.text().contains("535") && home.taken().is_empty(), "{}", said.text());
+    let said = fetchmail("tanstaaf");
+    assert!(said.text().contains("AUTH CRAM-MD5") && home.taken().len() == 2, "{}", said.text());
+    let taken = home.wait_for(2);
+    assert_eq!(taken[0].to, ["<carol@office.test>"]);
+    assert!(taken[0].text.ends_with(b"Subject: first\r\n\r\n.dots\r\n"));
+}
+
 /// A line on bob's screen.
 fn alert(imap: &mut Imap) -> String {
     String::from_utf8(imap.response()).unwrap()

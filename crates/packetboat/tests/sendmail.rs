@@ -137,6 +137,20 @@ fn scripts_send_while_the_server_runs() {
     assert!(bob[1].contains("\r\nFrom: root@demo.test (Cron Daemon)\r\nTo: bob@demo.test\r\n"), "{}", bob[1]);
     assert_eq!(mail(&demo, "alice@demo.test", 1).len(), 1);
 
+    // Nothing is sent to find out where it would go.
+    for (arguments, code, words) in [
+        (&["-bv", "bob"][..], 0, "bob@demo.test (account bob@demo.test)\n"),
+        (
+            &["-bv", "bob@demo.test", "someone@elsewhere.example"],
+            0,
+            "someone@elsewhere.example (elsewhere)\n",
+        ),
+        (&["-bv", "nobody", "bob"], 67, "bob@demo.test (account bob@demo.test)\n"),
+    ] {
+        let (ended, said) = machine.sendmail(arguments, "");
+        assert!(ended == code && said.contains(words), "{arguments:?}: {ended} {said}");
+    }
+
     for (arguments, input, code, words) in [
         (&["nobody@demo.test"][..], "x\n", 67, "no such user here"),
         (&["nobody@demo.test", "bob"], "x\n", 67, "nobody@demo.test: no such user here"),

@@ -12,6 +12,7 @@ use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::InvalidAddress;
 use packetboat_smtp::server::Role;
 use packetboat_store::{OpenError, Store};
+use packetboat_wire::sasl::Mechanism;
 use tokio::time::sleep;
 
 use crate::accounts;
@@ -312,7 +313,10 @@ fn smtp_config(settings: &Settings, role: Role) -> packetboat_smtp::server::Conf
     let (smtp, limits) = (&settings.smtp, &settings.limits);
     let auth = match role {
         Role::Submission => AuthConfig {
-            mechanisms: settings.auth.mechanisms.clone(),
+            mechanisms: {
+                let old = settings.smtp.cram_md5.then_some(Mechanism::CramMd5);
+                settings.auth.mechanisms.iter().copied().chain(old).collect()
+            },
             needs_tls: !settings.auth.plaintext_without_tls,
             required: true,
         },

@@ -137,6 +137,8 @@ impl Owner<Server> for PostOffice {
                 let iterations = 4096.try_into().unwrap();
                 server.scram_keys(vec![ScramKeys::derive(hash, "secret", b"salt", iterations).unwrap()]);
             }
+            Event::Auth(Ask::SharedSecret { proof, .. }) if proof.is_by(&"secret".into()) => server.accept(),
+            Event::Auth(Ask::SharedSecret { .. }) => server.refuse(reply::credentials_invalid()),
             Event::Authenticated(done) => match done.authzid.as_deref() {
                 Some(name) if name != done.authcid => server.refuse(reply::credentials_invalid()),
                 _ => server.accept(),

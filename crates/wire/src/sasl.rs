@@ -4,6 +4,7 @@
 //! |---|---|
 //! | PLAIN | 4616 |
 //! | LOGIN | none; draft-murchison-sasl-login as everybody speaks it |
+//! | CRAM-MD5 | 2195; the server's side, for on-demand mail relay (2645), whose clients know nothing else |
 //! | SCRAM-SHA-1, SCRAM-SHA-256 | 5802, 7677 |
 //! | SCRAM-SHA-1-PLUS, SCRAM-SHA-256-PLUS | the same bound to TLS by `tls-exporter` (9266) or `tls-server-end-point` (5929) |
 //!
@@ -12,6 +13,7 @@
 //! base64 all of them use is here.
 
 mod client;
+mod cram;
 mod end_point;
 mod scram;
 mod server;
@@ -24,6 +26,7 @@ use crate::secret::Secret;
 use crate::session::TlsFacts;
 
 pub use client::{Client, ClientError, Credentials};
+pub use cram::CramProof;
 pub use scram::{SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN, ScramHash, ScramKeys};
 pub use server::{Ask, Done, Failure, Server, ServerStep};
 
@@ -45,10 +48,12 @@ pub enum Mechanism {
     ScramSha256,
     /// RFC 7677 with channel binding.
     ScramSha256Plus,
+    /// RFC 2195. The server has to keep the secret in clear, and the digest is of the last century.
+    CramMd5,
 }
 
 impl Mechanism {
-    /// All of them, the one to prefer first.
+    /// All that may be offered to everybody, the one to prefer first.
     ///
     /// Channel binding comes before the better hash: it is what somebody in the middle cannot get around.
     pub const ALL: [Mechanism; 6] = [
@@ -69,12 +74,14 @@ impl Mechanism {
             Mechanism::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Mechanism::CramMd5 => "CRAM-MD5",
         }
     }
 
     /// The mechanism of that name, in whatever case.
     pub fn parse(name: &str) -> Option<Mechanism> {
-        Mechanism::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+        let all = Mechanism::ALL.into_iter().chain([Mechanism::CramMd5]);
+        all.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }
 
     /// Whether the password itself is sent, so that only TLS protects it.
@@ -90,7 +97,7 @@ impl Mechanism {
     /// The hash function of a SCRAM mechanism.
     pub fn scram_hash(self) -> Option<ScramHash> {
         match self {
-            Mechanism::Plain | Mechanism::Login => None,
+            Mechanism::Plain | Mechanism::Login | Mechanism::CramMd5 => None,
             Mechanism::ScramSha1 | Mechanism::ScramSha1Plus => Some(ScramHash::Sha1),
             Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => Some(ScramHash::Sha256),
         }

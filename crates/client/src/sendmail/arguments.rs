@@ -15,7 +15,9 @@ pub enum Mode {
     Flush,
     /// Make the alias database anew (`-bi`, or called `newaliases`).
     Aliases,
-    /// Something that this program is not (`-bd`, `-bv` and the like).
+    /// Tell where mail to the recipients would go (`-bv`).
+    Verify,
+    /// Something that this program is not (`-bd` and the like).
     Other(char),
 }
 
@@ -158,6 +160,7 @@ impl Arguments {
                     "s" => Mode::Smtp,
                     "p" | "P" => Mode::Queue,
                     "i" => Mode::Aliases,
+                    "v" => Mode::Verify,
                     _ => Mode::Other(value.chars().next().unwrap_or('b')),
                 };
             }
@@ -260,6 +263,10 @@ mod tests {
             ("sendmail -bd", Arguments { mode: Mode::Other('d'), ..plain.clone() }),
             ("mailq -v", Arguments { mode: Mode::Queue, verbose: true, ..plain.clone() }),
             ("newaliases", Arguments { mode: Mode::Aliases, ..plain.clone() }),
+            (
+                "sendmail -bv bob",
+                Arguments { mode: Mode::Verify, recipients: vec!["bob".into()], ..plain.clone() },
+            ),
         ] {
             assert_eq!(parse(line).unwrap(), expected, "{line}");
         }

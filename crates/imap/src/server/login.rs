@@ -146,6 +146,10 @@ impl Server {
                 let authcid = Some(authcid);
                 self.work = Work::Login(Box::new(Exchange { tag, authcid, stage: Stage::KeysAsked(sasl) }));
             }
+            // Of a mechanism that is not offered here.
+            ServerStep::Ask(Ask::SharedSecret { .. }) => {
+                self.bad(&tag, "The response does not follow the mechanism");
+            }
             ServerStep::Done(done) => {
                 let login = Login::Proved { authzid: done.authzid, authcid: done.authcid, key: done.key };
                 self.ask_login(exchange, login);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use packetboat_server::admin::{AdminError, Alias, AliasRequest, Item, Way};
+use packetboat_server::admin::{AdminError, Alias, AliasRequest, ErrorKind, Item, Way};
 
 use super::manage::{Desk, ManageArgs, exit_codes, manage, otherwise};
 
@@ -94,6 +94,25 @@ enum Command {
 pub(crate) fn run(args: AliasArgs) -> ExitCode {
     let command = args.command;
     manage(&args.manage, async |desk| carry_out(command, desk).await)
+}
+
+/// `sendmail -bv`.
+pub(crate) fn verify(config: Option<PathBuf>, data: Option<PathBuf>, names: Vec<String>) -> ExitCode {
+    manage(&ManageArgs::of(config, data), async |desk: &mut Desk| {
+        let mut worst = Ok(());
+        for name in names {
+            match desk.ask(AliasRequest::Show { name: name.clone() }, row).await {
+                // It would be sent on.
+                Err(error) if error.kind == ErrorKind::NoDomain => desk.line(&format!("{name} (elsewhere)")),
+                Err(error) if error.kind == ErrorKind::NoUser => {
+                    desk.line(&format!("{name}: {error}"));
+                    worst = Err(error);
+                }
+                asked => asked?,
+            }
+        }
+        worst
+    })
 }
 
 async fn carry_out(command: Command, desk: &mut Desk) -> Result<(), AdminError> {

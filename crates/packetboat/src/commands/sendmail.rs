@@ -44,6 +44,7 @@ Usage: sendmail [--config FILE | --data DIR] [-t] [-i] [-f SENDER] [-F NAME] [-N
   -bs             speak SMTP on standard input and output
   -bp             show the queue (mailq)
   -q              try now what is in the queue
+  -bv             tell where mail to the recipients would go, and send nothing
   -bi             nothing: aliases need not be made anew (newaliases)
 Other options of Sendmail and Postfix are understood and change nothing.";
 
@@ -68,6 +69,7 @@ pub(crate) fn run(program: &str, arguments: Vec<OsString>) -> ExitCode {
         Mode::Deliver => deliver(&place, &arguments),
         Mode::Smtp => smtp(&place),
         Mode::Queue => return super::queue::mailq(place.config, place.data),
+        Mode::Verify => return verify(&place, &arguments.recipients),
         Mode::Flush => return super::queue::flush(place.config, place.data),
         Mode::Aliases => {
             // Quiet, as scripts that install packages expect it.
@@ -168,6 +170,17 @@ fn deliver(place: &Place, arguments: &Arguments) -> Result<ExitCode, AdminError>
         super::complain(&format!("{}: {}", refused.address, refused.error));
     }
     Ok(refused.first().map_or(ExitCode::SUCCESS, |refused| ExitCode::from(refused.error.kind.code())))
+}
+
+/// Tells where mail would go.
+fn verify(place: &Place, recipients: &[String]) -> ExitCode {
+    let settings = match place.settings() {
+        Ok(settings) => settings,
+        Err(error) => return fail(error.kind.code(), &error),
+    };
+    let domain = Names::of(&settings).domain;
+    let full = |name: &String| if name.contains('@') { name.clone() } else { format!("{name}@{domain}") };
+    super::alias::verify(place.config.clone(), place.data.clone(), recipients.iter().map(full).collect())
 }
 
 fn smtp(place: &Place) -> Result<ExitCode, AdminError> {

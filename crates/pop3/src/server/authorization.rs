@@ -245,6 +245,8 @@ impl Server {
                 self.event = Some(Event::ScramKeys { authcid: authcid.clone(), hash });
                 self.set_stage(Stage::KeysAsked(Exchange { authcid: Some(authcid), ..exchange }));
             }
+            // Of a mechanism that is not offered here.
+            ServerStep::Ask(Ask::SharedSecret { .. }) => self.mistake(Reply::BadResponse),
             ServerStep::Done(done) => {
                 self.ask_login(Login::Proved { authzid: done.authzid, authcid: done.authcid, key: done.key });
             }

@@ -110,15 +110,16 @@ impl Login {
         self.told(authcid, "password", self.acting_as(outcome, authzid))
     }
 
-    /// Checks an APOP digest.
+    /// Checks a digest over a secret that both sides have: APOP's, or CRAM-MD5's.
     pub(super) async fn shared_secret(
         &mut self,
         authcid: &str,
+        how: &'static str,
         proves: impl FnOnce(&Secret<String>) -> bool,
     ) -> Result<Identity, Denied> {
         self.listen();
         let outcome = self.authenticator.shared_secret(self.attempt(), authcid, proves).await;
-        self.told(authcid, "apop", outcome)
+        self.told(authcid, how, outcome)
     }
 
     /// Begins a SCRAM exchange.

@@ -81,7 +81,7 @@ impl Pop3 {
             Login::Apop { authcid, timestamp, digest } => {
                 let proves =
                     |secret: &Secret<String>| constant_time_eq(&apop::digest(&timestamp, secret), &digest);
-                self.login().shared_secret(&authcid, proves).await
+                self.login().shared_secret(&authcid, "apop", proves).await
             }
             Login::Proved { authzid, authcid, key } => self.login().proved(&authcid, authzid.as_deref(), key),
             Login::Disproved { .. } => {

@@ -172,6 +172,9 @@ section! {
         expand: Audience = Audience::Users;
         /// Who may write to the screens of users who are logged in (SEND, SOML, SAML).
         terminals: Audience = Audience::Users;
+        /// Offer CRAM-MD5 for fetching mail (ATRN), whose programs know nothing else (RFC 2645); in the clear too. It works for
+        /// accounts with an APOP secret, which is kept in a form that can be read.
+        cram_md5: bool = false;
         /// How long a message may be handed in before it is to be sent (FUTURERELEASE). "0s" does not offer it.
         hold: Duration = seconds(30 * 24 * 60 * 60), in seconds(0)..=seconds(366 * 24 * 60 * 60);
     }

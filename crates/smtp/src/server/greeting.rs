@@ -120,7 +120,10 @@ impl Server {
     pub(super) fn usable_mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
         let active = self.tls.is_some() || !self.config.auth.needs_tls;
         let bindable = self.tls.as_ref().is_some_and(|tls| !tls.bindings.is_empty());
-        let usable = move |mechanism: &Mechanism| active && (bindable || !mechanism.binds_channel());
+        // The secret itself is not sent, and those who know no better mechanism know no TLS.
+        let usable = move |mechanism: &Mechanism| {
+            (active || *mechanism == Mechanism::CramMd5) && (bindable || !mechanism.binds_channel())
+        };
         self.config.auth.mechanisms.iter().copied().filter(usable)
     }
 }

@@ -124,6 +124,7 @@ impl Client {
                     scram: Scram { hash, channel, header, bare, nonce, password: password.clone() },
                 }
             }
+            None if mechanism == Mechanism::CramMd5 => return Err(unfit()),
             None if mechanism == Mechanism::Login => State::LoginStart { credentials },
             None => {
                 let authzid = authzid.as_deref().unwrap_or("");

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::cram::CramProof;
 use super::scram::{ScramHash, ScramKeys, attribute, is_nonce, unescape_name};
 use super::{MESSAGE_MAX, Mechanism, decode_base64, encode_base64, prepare};
 use crate::secret::{Secret, constant_time_eq};
@@ -49,6 +50,13 @@ pub enum Ask {
         /// Which kind of keys.
         hash: ScramHash,
     },
+    /// Is this proof by the account's shared secret? Answer by [`Server::accept`] or [`Server::reject`].
+    SharedSecret {
+        /// Who the client says it is, SASLprepared.
+        authcid: String,
+        /// What it has shown.
+        proof: CramProof,
+    },
 }
 
 /// Who was authenticated.
@@ -90,6 +98,8 @@ pub enum Failure {
 enum State {
     /// Nothing has come.
     Start { mechanism: Mechanism, scram: Offer },
+    /// The challenge of CRAM-MD5 has been sent.
+    Challenged { challenge: String },
     /// LOGIN has asked for the name.
     LoginName,
     /// LOGIN has asked for the password.
@@ -142,6 +152,13 @@ impl Server {
             (None, State::Start { mechanism: Mechanism::Login, .. }) => {
                 self.go(State::LoginName, ServerStep::Challenge(b"Username:".to_vec()))
             }
+            (None, State::Start { mechanism: Mechanism::CramMd5, scram }) => {
+                // In the form of a Message-ID (RFC 2195 section 2).
+                let nonce: String = scram.nonce.chars().filter(char::is_ascii_alphanumeric).collect();
+                let challenge = format!("<{nonce}@cram.invalid>");
+                let step = ServerStep::Challenge(challenge.clone().into_bytes());
+                self.go(State::Challenged { challenge }, step)
+            }
             (None, State::Start { .. }) => ServerStep::Challenge(Vec::new()),
             (None, _) => self.fail(Failure::OutOfTurn),
         }
@@ -158,6 +175,9 @@ impl Server {
         let step = match std::mem::replace(&mut self.state, State::Ended) {
             State::Start { mechanism: Mechanism::Plain, .. } => self.plain(response),
             State::Start { mechanism: Mechanism::Login, .. } | State::LoginName => self.login_name(response),
+            // The server speaks first.
+            State::Start { mechanism: Mechanism::CramMd5, .. } => Err(Failure::Malformed),
+            State::Challenged { challenge } => self.cram(challenge, response),
             State::Start { mechanism, scram } => self.client_first(mechanism, scram, response),
             State::LoginPassword { authcid } => self.ask_password(None, authcid, response),
             State::Proof { hash, first, keys, server_first, nonce } => {
@@ -215,6 +235,13 @@ impl Server {
         };
         let authzid = if authzid.is_empty() { None } else { Some(name(authzid)?) };
         self.ask_password(authzid, name(authcid)?, password)
+    }
+
+    fn cram(&mut self, challenge: String, response: &str) -> Result<ServerStep, Failure> {
+        let (authcid, proof) = CramProof::parse(challenge, response).ok_or(Failure::Malformed)?;
+        let authcid = name(authcid)?;
+        let done = Done { authcid: authcid.clone(), authzid: None, key: 0 };
+        Ok(self.go(State::PasswordAsked { done }, ServerStep::Ask(Ask::SharedSecret { authcid, proof })))
     }
 
     fn login_name(&mut self, response: &str) -> Result<ServerStep, Failure> {

@@ -46,6 +46,7 @@ fn talk(mut client: Client, mut server: Server, speaks_first: bool) -> Outcome {
                     ScramKeys::fake(hash, b"site", &authcid, 4096)
                 }])
             }
+            ServerStep::Ask(Ask::SharedSecret { .. }) => server.reject(),
             ServerStep::Done(done) => return Outcome { server: Ok(done), client: client.success() },
             ServerStep::Failed(failure) => {
                 return Outcome { server: Err(failure), client: client.success() };

@@ -24,6 +24,15 @@ impl Smtp {
                     Err(denied) => Smtp::deny(session, &denied),
                 }
             }
+            Ask::SharedSecret { authcid, proof } => {
+                match self.login().shared_secret(&authcid, "cram-md5", |secret| proof.is_by(secret)).await {
+                    Ok(identity) => {
+                        self.proved = Some(identity);
+                        session.accept();
+                    }
+                    Err(denied) => Smtp::deny(session, &denied),
+                }
+            }
             Ask::ScramKeys { authcid, hash, .. } => match self.login().scram_keys(&authcid, hash).await {
                 Ok(keys) => session.scram_keys(keys),
                 Err(denied) => Smtp::deny(session, &denied),
