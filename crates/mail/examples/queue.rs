@@ -47,8 +47,15 @@ impl Town {
         let store = Store::open(Options::new(dir)).unwrap();
         let directory = Directory::open(store.clone(), DirectoryOptions::default()).await.unwrap();
         let office = PostOffice::new(store, directory, "mx.example.org".parse().unwrap(), Limits::default());
-        // Nothing may end while it is measured.
-        let queue = Settings { rows_max: u64::MAX, ..Settings::default() };
+        // Nothing may come up again while it is measured.
+        let day = Duration::from_secs(24 * 60 * 60);
+        let queue = Settings {
+            rows_max: u64::MAX,
+            retries: vec![day],
+            rest_first: day,
+            rest_max: day,
+            ..Settings::default()
+        };
         office.set_outgoing(Outgoing { routes: Routes::new(Way::Direct), queue });
         let random = || u64::from_ne_bytes(std::array::from_fn(|_| fastrand()));
         let world = World { now: Arc::new(Zoned::now), random: Arc::new(random) };

@@ -217,7 +217,7 @@ fn make(script: &Script) -> (Server, PostOffice) {
     config.auth.mechanisms = set("auth")
         .into_iter()
         .flat_map(str::split_whitespace)
-        .map(|name| Mechanism::parse(name).unwrap())
+        .map(|name| Mechanism::parse(name).unwrap_or(Mechanism::CramMd5))
         .collect();
     config.dsn = set("dsn").is_some();
     config.deliver_by = number("deliver-by").map(|least| least.try_into().unwrap());

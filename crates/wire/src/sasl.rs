@@ -78,10 +78,9 @@ impl Mechanism {
         }
     }
 
-    /// The mechanism of that name, in whatever case.
+    /// The mechanism of that name among [all](Mechanism::ALL), in whatever case.
     pub fn parse(name: &str) -> Option<Mechanism> {
-        let all = Mechanism::ALL.into_iter().chain([Mechanism::CramMd5]);
-        all.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+        Mechanism::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }
 
     /// Whether the password itself is sent, so that only TLS protects it.

@@ -76,8 +76,8 @@ impl Server {
         if self.transaction.is_some() {
             return Err(reply::bad_sequence("Not in a transaction"));
         }
-        let mechanism = Mechanism::parse(name).filter(|mechanism| auth.mechanisms.contains(mechanism));
-        let mechanism = mechanism.ok_or_else(reply::unknown_mechanism)?;
+        let named = |mechanism: &&Mechanism| mechanism.name().eq_ignore_ascii_case(name);
+        let mechanism = *auth.mechanisms.iter().find(named).ok_or_else(reply::unknown_mechanism)?;
         if self.usable_mechanisms().any(|usable| usable == mechanism) {
             Ok(mechanism)
         } else {
