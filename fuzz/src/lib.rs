@@ -7,6 +7,7 @@
 //! A new target is a function here, its name in [`TARGETS`], and two lines in `fuzz_targets/`.
 
 pub mod alias;
+pub mod ftp;
 pub mod imap;
 pub mod imap_server;
 pub mod message;
@@ -33,6 +34,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dot_read", wire::dot_read),
     ("dot_round_trip", wire::dot_round_trip),
     ("dsn", report::dsn),
+    ("ftp_client", ftp::client),
+    ("ftp_command", ftp::command),
+    ("ftp_inbound", ftp::inbound),
+    ("ftp_listing", ftp::listing),
+    ("ftp_server", ftp::server),
     ("header", message::header),
     ("imap_client", imap::client),
     ("imap_command", imap_server::command),

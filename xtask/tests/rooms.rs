@@ -85,8 +85,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("argon2", &["account"]),
     ("socket2", &["server", "client"]),
     ("mio", &["server"]),
-    // The load generator gives the servers it measures a certificate.
-    ("rcgen", &["server", "bench"]),
+    // The load generator gives the servers it measures a certificate, and tests theirs.
+    ("rcgen", &["server", "bench", "packetboat"]),
     ("hickory-resolver", &["server"]),
     ("clap", &["packetboat", "xtask", "bench"]),
 ];
