@@ -247,8 +247,14 @@ impl Client {
         if matches!(self.state, State::Handshake | State::Closed) || self.is_asking() {
             return false;
         }
-        if matches!(self.state, State::Ready) && self.begin() {
-            return true;
+        if matches!(self.state, State::Ready) {
+            if self.begin() {
+                return true;
+            }
+            // Who is about to leave does not listen to what nobody asked for.
+            if self.stopping {
+                return false;
+            }
         }
         match self.replies.next(&mut self.input) {
             Ok(Some(reply)) => self.replied(reply),
