@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::accounts;
 use crate::admin::{self, AdminSocket};
-use crate::files::{LogOptions, Shares, TransferLog};
+use crate::files::{Events, LogOptions, Shares, TransferLog};
 use crate::local::pickup::Pickup;
 use crate::log;
 use crate::peers::Peers;
@@ -53,6 +53,8 @@ pub struct App {
     pub trace: trace::Reader,
     /// What users keep in files.
     pub shares: Arc<Shares>,
+    /// Who is told when files change; nobody, where no server runs.
+    pub events: Option<Arc<Events>>,
 }
 
 /// Why the program does not run, or stopped running.
@@ -76,6 +78,9 @@ pub enum AppError {
     /// Who is trusted to vouch for other servers.
     #[error(transparent)]
     Authorities(#[from] AuthoritiesError),
+    /// Who is told when files change.
+    #[error("events of files: {0}")]
+    Events(String),
     /// What the system says about threads, signals or files.
     #[error("system: {0}")]
     System(#[from] std::io::Error),
@@ -117,7 +122,7 @@ impl App {
         }
         let trace = trace::Reader { dir: trace::directory(&settings.general.data), recorder };
         let shares = Shares::new(directory.clone());
-        Ok(App { store, directory, authenticator, office, queue, trace, shares })
+        Ok(App { store, directory, authenticator, office, queue, trace, shares, events: None })
     }
 
     /// Adds a service for each protocol. What it gives carries mail to other servers, when it is run.
@@ -186,6 +191,11 @@ impl App {
             let help = "Times something was not stored because a quota of files is used up";
             registry.register("file_quota_refusals", help, refusals);
         });
+        if let Some(events) = &self.events {
+            context.transfers.set_events(Arc::clone(events));
+            let events = Arc::clone(events);
+            server.on_reload(move |settings| events.reload(settings));
+        }
         let renewed = Arc::clone(&depot);
         server.on_reload(move |settings| renewed.doors.set_policy(settings.files_policy()));
         for name in ["ftp", "ftps"] {
@@ -194,6 +204,17 @@ impl App {
             server.add(name, Arc::new(service));
         }
         Ok(relay)
+    }
+
+    /// From now on whoever is to be told of changes of files is. Before anything changes: what was under way when the process
+    /// ended is settled by what lies on disk.
+    ///
+    /// # Errors
+    /// When the store fails, or a file that the settings name is of no use.
+    pub async fn watch_files(&mut self, settings: &Settings) -> Result<(), AppError> {
+        let events = Events::start(settings, self.store.clone(), self.office.clone()).await;
+        self.events = Some(Arc::new(events.map_err(AppError::Events)?));
+        Ok(())
     }
 
     /// Commits what waits and gives the store back.
@@ -226,7 +247,8 @@ async fn serve_prepared<F>(prepared: Prepared, log: log::LogHandle, ready: F) ->
 where
     F: AsyncFnOnce(&App, &[(&'static str, u16)]) -> Result<(), AppError>,
 {
-    let app = App::open(prepared.settings()).await?;
+    let mut app = App::open(prepared.settings()).await?;
+    app.watch_files(prepared.settings()).await?;
     let ports = prepared.ports();
     let mut server = Server::new(prepared, Some(log));
     let relay = app.join(&mut server)?;

@@ -142,6 +142,10 @@ impl Intake {
         if !told.is_empty() {
             self.tell(told, &mut batch).await?;
         }
+        if let Some(together) = self.together.take() {
+            batch.require.extend(together.0);
+            batch.ops.extend(together.1);
+        }
         let preconditions = batch.require.clone();
         let story = batch.story;
         let tx = Tx { id: self.once, require: batch.require, ops: batch.ops };

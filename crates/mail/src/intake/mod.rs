@@ -18,7 +18,7 @@ use packetboat_message::dsn;
 use packetboat_message::header::{Field, HeaderEnd, HeaderScan};
 use packetboat_message::trace::{Client, Received, return_path};
 use packetboat_message::{Address, date};
-use packetboat_store::{AccountId, BodyError, MailboxId, NewBody, TxId};
+use packetboat_store::{AccountId, BodyError, MailboxId, NewBody, Op, Require, TxId};
 
 use crate::office::unreadable;
 use crate::outbound::NextHop;
@@ -50,6 +50,8 @@ pub struct Intake {
     head: Option<Vec<u8>>,
     card: card::Builder,
     once: Option<TxId>,
+    /// What else the transaction that delivers it does.
+    together: Option<Box<(Vec<Require>, Vec<Op>)>>,
 }
 
 /// A recipient that was accepted.
@@ -149,11 +151,18 @@ impl PostOffice {
             head: None,
             card: card::Builder::new(),
             once: None,
+            together: None,
         })
     }
 }
 
 impl Intake {
+    /// The transaction that delivers the message does this, too, under these preconditions: so something is done with the
+    /// message, or neither is.
+    pub fn together_with(&mut self, require: Vec<Require>, ops: Vec<Op>) {
+        self.together = Some(Box::new((require, ops)));
+    }
+
     /// The message's name.
     pub fn tag(&self) -> MessageTag {
         self.tag

@@ -11,6 +11,7 @@ use packetboat_ftp::server::{Refusal, Request, TransferFailure, Transferred};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::events::{Events, Said};
 use super::log::{Record, TransferLog, TransferRecord};
 use super::watch::Watch;
 use crate::admin::{FileSession, FileTransfer};
@@ -21,6 +22,7 @@ use crate::listen::Peer;
 pub struct Transfers {
     sessions: Mutex<BTreeMap<u64, Arc<Live>>>,
     log: OnceLock<TransferLog>,
+    events: OnceLock<Arc<Events>>,
 }
 
 /// A session's place on the register; it is taken off when this is dropped.
@@ -114,6 +116,16 @@ impl Transfers {
         let _ = self.log.set(log);
     }
 
+    /// From now on receivers are told of what happens.
+    pub fn set_events(&self, events: Arc<Events>) {
+        let _ = self.events.set(events);
+    }
+
+    /// Whoever tells receivers.
+    pub fn events(&self) -> Option<&Arc<Events>> {
+        self.events.get()
+    }
+
     /// The log of transfers, if there is one.
     pub fn log(&self) -> Option<&TransferLog> {
         self.log.get()
@@ -181,6 +193,18 @@ impl Live {
 }
 
 impl Live {
+    /// Who it is, for receivers of events.
+    pub(super) fn said(&self) -> Said {
+        let record = self.record("");
+        Said {
+            account: record.account,
+            anonymous: record.anonymous,
+            cost_centre: record.cost_centre,
+            address: record.address,
+            tls: record.tls,
+        }
+    }
+
     /// What each record says of the session.
     fn record(&self, event: &'static str) -> Record {
         let state = self.state.lock();
@@ -319,6 +343,10 @@ impl Moving {
             Err(failure) => {
                 tracing::info!(connection, verb, path, octets, seconds, ?failure, "not transferred")
             }
+        }
+        if let (Ok(_), Direction::Download, Some(events)) = (outcome, begun.direction, self.register.events())
+        {
+            events.journal().downloaded(|| self.live.said(), path, octets);
         }
         let wanted = begun.direction != Direction::Listing;
         let Some(log) = self.register.log().filter(|log| wanted && log.wants("transfer")) else { return };

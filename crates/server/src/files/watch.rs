@@ -1,4 +1,4 @@
-//! One session's changes of files: told to the log.
+//! One session's changes of files: told to the log, and to whoever is to be told of them.
 
 use std::sync::Arc;
 
@@ -14,11 +14,17 @@ pub(super) struct Watch {
 }
 
 impl Witness for Watch {
-    fn before(&self, _: &Change<'_>) -> Result<Option<Ticket>, Refusal> {
-        Ok(None)
+    fn before(&self, change: &Change<'_>) -> Result<Option<Ticket>, Refusal> {
+        match self.register.events() {
+            Some(events) => events.journal().before(change, || self.live.said()),
+            None => Ok(None),
+        }
     }
 
-    fn after(&self, change: &Change<'_>, _: Option<Ticket>, outcome: Result<&[u8], &Refusal>) {
+    fn after(&self, change: &Change<'_>, ticket: Option<Ticket>, outcome: Result<&[u8], &Refusal>) {
+        if let Some(events) = self.register.events() {
+            events.journal().after(ticket);
+        }
         let event = match change.act {
             // Told as a transfer.
             Act::Store => return,

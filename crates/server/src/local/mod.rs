@@ -55,6 +55,11 @@ pub struct Rcpt {
 }
 
 impl Envelope {
+    /// Of a message of our own.
+    pub(crate) fn of(sender: Option<Address>, user: String, smtputf8: bool) -> Envelope {
+        Envelope { smtputf8, ..Envelope::new(sender, user) }
+    }
+
     /// A message of a user, plain and simple.
     pub fn new(sender: Option<Address>, user: String) -> Envelope {
         Envelope { sender, user, body: BodyKind::SevenBit, smtputf8: false, ret: None, envid: None }

@@ -79,7 +79,7 @@ impl Authorities {
     }
 
     /// A client's configuration by which only servers that these authorities vouch for are believed.
-    pub(super) fn client(&self) -> Result<ClientConfig, String> {
+    pub(crate) fn client(&self) -> Result<ClientConfig, String> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;

@@ -17,7 +17,7 @@ use super::peer;
 use super::problem::{Problem, Report};
 use super::section::{Known, Section, read_section};
 use super::value::ListenAddress;
-use super::watch::TransferLog;
+use super::watch::{self, FileEvent, TransferLog};
 
 /// The names of sections that may stand several times.
 const CERTIFICATE: &str = "certificate";
@@ -27,7 +27,8 @@ const PEER: &str = "peer";
 const FILES_FOR: &str = "files_for";
 const FOLDER: &str = "folder";
 const RIGHTS: &str = "rights";
-const REPEATED: [&str; 7] = [CERTIFICATE, ROUTE, SMARTHOST, PEER, FILES_FOR, FOLDER, RIGHTS];
+const FILE_EVENT: &str = "file_event";
+const REPEATED: [&str; 8] = [CERTIFICATE, ROUTE, SMARTHOST, PEER, FILES_FOR, FOLDER, RIGHTS, FILE_EVENT];
 
 pub(super) fn known() -> Known {
     Known::default()
@@ -58,6 +59,7 @@ pub(super) fn known() -> Known {
         .with::<Trace>()
         .with::<Log>()
         .with::<TransferLog>()
+        .with::<FileEvent>()
 }
 
 pub(super) fn parse(text: &str, file: &Path) -> Result<Settings, Vec<Problem>> {
@@ -126,6 +128,7 @@ fn read(table: &DeTable<'_>, report: &mut Report<'_>) -> Settings {
                 "store" => settings.store = read_section(table, &known, report),
                 "trace" => settings.trace = read_section(table, &known, report),
                 "log" => settings.log = read_section(table, &known, report),
+                FILE_EVENT => settings.file_events.push(watch::read(table, &known, report)),
                 "transfer_log" => settings.transfer_log = read_section(table, &known, report),
                 _ => report.add(key.span(), name, known.section_advice(name)),
             }
@@ -220,6 +223,7 @@ fn check(settings: &Settings, report: &mut Report<'_>) {
     peer::check(settings, report);
     outbound::check(settings, report);
     files::check(settings, report);
+    watch::check(settings, report);
 
     if settings.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
         report.add_about(
@@ -295,6 +299,7 @@ impl Settings {
         for path in [&mut self.dns.trust_anchor, &mut self.outbound_tls.authorities].into_iter().flatten() {
             absolute(path);
         }
+        self.file_events.iter_mut().filter_map(|event| event.secret_file.as_mut()).for_each(absolute);
         for smarthost in &mut self.smarthosts {
             [&mut smarthost.ca, &mut smarthost.password_file].into_iter().flatten().for_each(absolute);
         }

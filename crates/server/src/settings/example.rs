@@ -79,6 +79,7 @@ fn is_unset(header: &str, key: &Key) -> bool {
 fn sample_in(header: &str, key: &str) -> &'static str {
     match (header, key) {
         ("[folder]", "name") => "\"press\"",
+        ("[file_event]", "name") => "\"new-orders\"",
         ("[rights]", "path") => "\"/press/drafts\"",
         _ => sample(key),
     }
@@ -104,6 +105,11 @@ pub(super) fn sample(key: &str) -> &'static str {
         "host" => "\"smtp.provider.example\"",
         "password_file" => "\"/etc/packetboat/provider.password\"",
         "ca" => "\"/etc/packetboat/provider.pem\"",
+        "secret_file" => "\"/etc/packetboat/new-orders.secret\"",
+        "webhook" => "\"https://hooks.example.org/files\"",
+        "command" => "[\"/usr/local/bin/arrived\", \"--quiet\"]",
+        "mail_to" => "[\"office@example.org\"]",
+        "paths" => "[\"/incoming/**\"]",
         "xferlog" => "\"xferlog\"",
         "json" => "\"transfers.jsonl\"",
         "chain" => "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"",

@@ -37,7 +37,7 @@ pub use value::{
     Audience, ClientFamily, DnssecMode, Expire, ListenAddress, LogFormat, NotASize, Separator, Size,
     Strictness, TlsVersion,
 };
-pub use watch::TransferLog;
+pub use watch::{FileEvent, On, TransferLog};
 
 /// All settings, checked, with paths that hold wherever the process stands.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +96,8 @@ pub struct Settings {
     pub log: Log,
     /// `[transfer_log]`
     pub transfer_log: TransferLog,
+    /// `[[file_event]]`, each.
+    pub file_events: Vec<FileEvent>,
 }
 
 impl Settings {
