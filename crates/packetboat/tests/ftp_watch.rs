@@ -121,9 +121,13 @@ fn who_is_there_how_far_and_no_further() {
     assert_eq!(ended.len(), 1, "{ended:?}");
     assert!(alice.reply().starts_with("421"));
     assert_eq!(alice.0.read(&mut [0]).unwrap(), 0);
-    // Nothing is there under the name, and nothing is left behind.
+    // Nothing is there under the name; a part may be kept out of sight.
     let home = demo.dir().join("data/files/alice@demo.test");
-    until(|| (std::fs::read_dir(&home).unwrap().count() == 0).then_some(()));
+    let seen = || {
+        let names = std::fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| !name.to_string_lossy().starts_with(".packetboat-parts")).count()
+    };
+    until(|| (seen() == 0).then_some(()));
     assert_eq!(json(&["who", "--transfers"]).len(), 0);
 
     // Others go on, until it is their turn.
@@ -245,5 +249,163 @@ fn the_log_of_transfers_in_both_forms() {
     curl().arg(format!("{url}/none")).attempt();
     curl().arg("-T").arg(&file).arg(format!("{url}/again")).run();
     until(|| std::fs::read_to_string(&xferlog).unwrap().contains(" /again ").then_some(()));
+    boat.stop();
+}
+
+/// A program of another server's package, which `cargo xtask tools` unpacks.
+fn of_package(program: &str) -> Command {
+    let tree = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debian/ftp-users");
+    let places = ["usr/bin", "usr/sbin"].map(|place| tree.join(place).join(program));
+    let found = places.into_iter().find(|place| place.is_file());
+    Command::new(found.unwrap_or_else(|| panic!("{program} is missing: run `cargo xtask tools`")))
+}
+
+fn fed(mut command: Command, input: &str) -> String {
+    use std::process::Stdio;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn users_of_other_servers_move_in_with_their_passwords() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    // pure-ftpd: its own tool makes the file, and the database of it.
+    let mut pure = of_package("pure-pw");
+    pure.args([
+        "useradd",
+        "joe",
+        "-f",
+        &at("pure.passwd"),
+        "-u",
+        "1000",
+        "-g",
+        "1000",
+        "-d",
+        &at("homes/joe"),
+    ]);
+    fed(
+        {
+            pure.args(["-n", "100", "-N", "50", "-t", "20", "-y", "5", "-r", "127.0.0.0/8"]);
+            pure
+        },
+        "secret1\nsecret1\n",
+    );
+    let mut second = of_package("pure-pw");
+    second.args([
+        "useradd",
+        "amy",
+        "-f",
+        &at("pure.passwd"),
+        "-u",
+        "1000",
+        "-g",
+        "1000",
+        "-d",
+        &at("homes/amy"),
+    ]);
+    fed(second, "secret2\nsecret2\n");
+    let mut compile = of_package("pure-pw");
+    compile.args(["mkdb", &at("pure.pdb"), "-f", &at("pure.passwd")]);
+    fed(compile, "");
+    // ProFTPD: the same.
+    for (user, kind) in [("md5", "--md5"), ("sha", "--sha512"), ("des", "--des")] {
+        let mut tool = of_package("ftpasswd");
+        tool.args(["--passwd", "--stdin", "--uid=1001", "--gid=1001", "--shell=/bin/sh"]);
+        tool.args([
+            &format!("--home={}", dir.path().display()),
+            &format!("--name=pro-{user}"),
+            &format!("--file={}", at("pro.passwd")),
+        ]);
+        // DES is what it makes when nothing else is asked for, in some of its versions.
+        if user != "des" {
+            tool.arg(kind);
+            fed(tool, "secret3\n");
+        }
+    }
+    let mut lines = std::fs::read_to_string(at("pro.passwd")).unwrap();
+    lines.push_str("pro-des:abSQqR3lgjqok:1001:1001::/tmp:/bin/sh\n");
+    std::fs::write(at("pro.passwd"), lines).unwrap();
+    // vsftpd: the text from which its database is made, and what another program says of that.
+    std::fs::write(at("users.txt"), "vera\nsecret4\nvictor\nsecret5\n").unwrap();
+    let mut load = of_package("db5.3_load");
+    load.args(["-T", "-t", "hash", "-f", &at("users.txt"), &at("users.db")]);
+    fed(load, "");
+    let mut dump = of_package("db5.3_dump");
+    dump.arg(at("users.db"));
+    std::fs::write(at("users.dump"), fed(dump, "")).unwrap();
+    std::fs::write(at("refused"), "victor\n").unwrap();
+
+    let mut boat = Boat::start("");
+    let import = |more: &[&str]| -> Vec<serde_json::Value> {
+        let arguments = [&["account", "import", "--domain", "boat.test", "--json"], more].concat();
+        boat.run(&arguments, "").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let outcomes = |told: &[serde_json::Value]| -> Vec<String> {
+        told.iter()
+            .map(|it| format!("{} {}", it["account"].as_str().unwrap(), it["outcome"].as_str().unwrap()))
+            .collect()
+    };
+    let text = import(&["--from", "pure-ftpd", &at("pure.passwd"), "--dry-run"]);
+    assert_eq!(outcomes(&text), ["joe@boat.test added", "amy@boat.test added"]);
+    // Nothing was done, and the database says the same.
+    let settings = at("more.toml");
+    let pdb = import(&["--from", "pure-ftpd", &at("pure.pdb"), "--settings", &settings]);
+    assert_eq!(pdb, text);
+    let settings = std::fs::read_to_string(settings).unwrap();
+    for line in [
+        "quota = \"52428800\"",
+        "quota_files = 100",
+        "download_rate = \"20480\"",
+        "connections = 5",
+        "networks = [\"127.0.0.0/8\"]",
+        &format!("home = \"{}\"", at("homes/joe")),
+    ] {
+        assert!(settings.lines().any(|it| it == line), "{line} in\n{settings}");
+    }
+    let pro = import(&["--from", "proftpd", &at("pro.passwd")]);
+    assert_eq!(
+        outcomes(&pro),
+        ["pro-md5@boat.test added", "pro-sha@boat.test added", "pro-des@boat.test not taken"]
+    );
+    assert!(pro[2]["reason"].as_str().unwrap().contains("DES"), "{pro:?}");
+    let vs = import(&["--from", "vsftpd", &at("users.dump"), "--userlist", &at("refused")]);
+    assert_eq!(vs.len(), 2);
+    // Once more: everybody is here already.
+    let again = import(&["--from", "vsftpd", &at("users.txt")]);
+    assert_eq!(outcomes(&again), ["vera@boat.test there already", "victor@boat.test there already"]);
+
+    std::fs::create_dir_all(dir.path().join("homes")).unwrap();
+    boat.write_settings(&settings);
+    boat.stop();
+    boat.serve();
+    let url = format!("ftp://127.0.0.1:{}/hello", boat.port("ftp"));
+    let file = at("hello");
+    std::fs::write(&file, "hello\n").unwrap();
+    let curl = |user: &str, secret: &str| {
+        let user = format!("{user}@boat.test:{secret}");
+        foreign("curl").args("--silent --show-error --max-time 60 --user").arg(user)
+    };
+    for (user, secret) in [
+        ("joe", "secret1"),
+        ("amy", "secret2"),
+        ("pro-md5", "secret3"),
+        ("pro-sha", "secret3"),
+        ("vera", "secret4"),
+    ] {
+        assert_eq!(curl(user, "wrong").arg(&url).attempt().code, Some(67), "{user}");
+        // The second time by a hash of our own.
+        for _ in 0..2 {
+            curl(user, secret).arg("-T").arg(&file).arg(&url).run();
+        }
+        assert_eq!(curl(user, secret).arg(&url).run().out, b"hello\n", "{user}");
+    }
+    assert!(dir.path().join("homes/joe/hello").is_file(), "his home is where it was");
+    assert_eq!(curl("victor", "secret5").arg(&url).attempt().code, Some(67), "he may not log in, as before");
+    assert_eq!(curl("pro-des", "demo").arg(&url).attempt().code, Some(67));
     boat.stop();
 }

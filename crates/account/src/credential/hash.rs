@@ -9,6 +9,7 @@ use sha_crypt::ShaCrypt;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use super::foreign::{Foreign, is_foreign};
 use crate::error::DirectoryError;
 use crate::random;
 
@@ -18,8 +19,8 @@ const AT_ONCE_MAX: usize = 4;
 const WAITING_MAX: usize = 1024;
 /// Memory that an imported Argon2 hash may ask for, in KiB.
 const IMPORTED_MEMORY_MAX: u32 = 64 * 1024;
-/// Passes that an imported Argon2 hash may ask for.
-const IMPORTED_PASSES_MAX: u32 = 16;
+/// Its memory in KiB times its passes: 64 over all of that. pure-ftpd chooses them so that a hash takes a second where it is made.
+const IMPORTED_WORK_MAX: u64 = 64 * IMPORTED_MEMORY_MAX as u64;
 /// Rounds that an imported SHA-crypt hash may ask for; 5,000 are usual.
 const IMPORTED_ROUNDS_MAX: u32 = 1_000_000;
 
@@ -159,14 +160,21 @@ fn dummy(cost: &Params) -> String {
 }
 
 fn verify(password: &[u8], stored: &str) -> bool {
-    match stored.starts_with("$argon2") {
-        true => Argon2::default().verify_password(password, stored).is_ok(),
+    if stored.starts_with("$argon2") {
+        return Argon2::default().verify_password(password, stored).is_ok();
+    }
+    match is_foreign(stored) {
+        true => Foreign::parse(stored).is_ok_and(|foreign| foreign.verify(password)),
         false => ShaCrypt::default().verify_password(password, stored).is_ok(),
     }
 }
 
-/// A hash from elsewhere: Argon2 in PHC form, or SHA-256 or SHA-512 crypt as in `/etc/shadow`.
-pub(crate) fn check_imported(hash: &str) -> Result<(), DirectoryError> {
+/// A hash from elsewhere: Argon2 in PHC form, SHA-256, SHA-512 and MD5 crypt, bcrypt and scrypt as in `/etc/shadow`, and
+/// `{SSHA}` and its like as in directories.
+///
+/// # Errors
+/// Why log-ins could not be checked by it.
+pub fn check_imported(hash: &str) -> Result<(), DirectoryError> {
     let unusable = DirectoryError::UnusableHash;
     if hash.starts_with("$argon2") {
         let parsed = PasswordHash::new(hash).map_err(|_| unusable("its form is not that of a PHC string"))?;
@@ -175,10 +183,17 @@ pub(crate) fn check_imported(hash: &str) -> Result<(), DirectoryError> {
         if parsed.salt.is_none() || parsed.hash.is_none() {
             return Err(unusable("its salt or its hash is missing"));
         }
-        if params.m_cost() > IMPORTED_MEMORY_MAX || params.t_cost() > IMPORTED_PASSES_MAX {
-            return Err(unusable("checking it would take more than 64 MiB or 16 passes"));
+        // Few passes over much memory, or many over little.
+        let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
+        if params.m_cost() > IMPORTED_MEMORY_MAX || work > IMPORTED_WORK_MAX {
+            return Err(unusable(
+                "checking it would take more than 64 MiB, or longer than 64 passes over them",
+            ));
         }
         return Ok(());
+    }
+    if is_foreign(hash) {
+        return Foreign::parse(hash).map(drop).map_err(unusable);
     }
     let length = match hash.get(..3) {
         Some("$5$") => 43,
@@ -236,6 +251,8 @@ mod tests {
                 "Hello world!",
                 "$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v.",
             ),
+            ("correct horse", "$1$abcdefgh$y6iHhJNbuC0xpbk0w9pm80"),
+            ("correct horse", "{SSHA}LhKrkM9Fy+zlstjdD7Kv2s6QvhBzYWx0"),
             (
                 "password",
                 "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA",
@@ -252,7 +269,10 @@ mod tests {
         for hash in [
             "",
             "plain",
-            "$1$abcdefgh$irWbblnpmw.5z7wgBnprh0",
+            "$1$abcdefgh$tooshort",
+            "{CLEAR}text",
+            // As DES crypt has it.
+            "abSQqR3lgjqok",
             "$2y$10$abcdefghijklmnopqrstuv",
             "$6$",
             "$6$saltstring",

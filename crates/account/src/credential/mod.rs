@@ -12,6 +12,7 @@
 
 mod app_password;
 mod authenticate;
+mod foreign;
 mod hash;
 mod manage;
 
@@ -30,7 +31,7 @@ pub use app_password::{APP_PASSWORDS_MAX, AppPasswordInfo};
 pub use authenticate::{
     Attempt, Authenticator, AuthenticatorOptions, Denied, Identity, Proof, Reason, ScramAttempt,
 };
-pub use hash::{Argon2Cost, HashingRules, InvalidCost};
+pub use hash::{Argon2Cost, HashingRules, InvalidCost, check_imported};
 pub use manage::CredentialsInfo;
 
 /// Octets of a password at most.
@@ -41,7 +42,7 @@ pub const PASSWORD_MAX: usize = 1024;
 pub enum NewPassword {
     /// As its owner will type it.
     Plain(Secret<String>),
-    /// Its hash from another system: Argon2 in PHC form, or SHA-256 or SHA-512 crypt. The first log-in that sends the
+    /// Its hash from another system: see [`check_imported`]. The first log-in that sends the
     /// password replaces it by a hash of our own; until then SCRAM does not work for the account.
     Hash(String),
 }

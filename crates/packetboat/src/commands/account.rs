@@ -8,6 +8,7 @@ use packetboat_server::admin::{
 };
 use packetboat_server::settings::Size;
 
+use super::account_import::{self, ImportArgs};
 use super::manage::{Desk, ManageArgs, PasswordArgs, exit_codes, first_line, manage, octets, otherwise};
 
 /// Add, show, change and remove accounts.
@@ -113,6 +114,11 @@ enum Command {
     /// Give an account further addresses, or take them away
     #[command(subcommand)]
     Address(AddressCommand),
+    /// Bring in the users of another FTP server: vsftpd, ProFTPD or pure-ftpd
+    ///
+    /// They log in with the passwords they have. A hash of another kind than ours is replaced at the first log-in with the right
+    /// password. Who is here already stays as they are, so an import that was broken off goes on when it is run again.
+    Import(Box<ImportArgs>),
     /// Passwords for single programs or devices, made here and revoked one by one
     #[command(subcommand)]
     AppPassword(AppPasswordCommand),
@@ -246,6 +252,7 @@ async fn carry_out(command: Command, desk: &mut Desk) -> Result<(), AdminError> 
         Command::Address(AddressCommand::Remove { account, address }) => {
             desk.ask(R::RemoveAddress { account, address }, |item| about(item, addresses)).await
         }
+        Command::Import(args) => account_import::run(*args, desk).await,
         Command::AppPassword(command) => app_password(command, desk).await,
         Command::ApopSecret { account, stdin: false, remove: false } => {
             let items = desk.look(R::GenerateApopSecret { account }).await?;

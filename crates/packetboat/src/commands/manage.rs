@@ -37,7 +37,7 @@ pub(crate) struct PasswordArgs {
     /// Read the password from standard input, its first line, instead of asking for it
     #[arg(long)]
     password_stdin: bool,
-    /// Read a password hash of another system from standard input: $argon2id$…, $5$… or $6$…
+    /// Read a password hash of another system from standard input: $argon2id$…, $5$…, $6$…, $2b$…, $1$…, $7$… or {SSHA}…
     #[arg(long)]
     hash_stdin: bool,
 }

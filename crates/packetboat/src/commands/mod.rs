@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod account;
+mod account_import;
 pub(crate) mod alias;
 pub(crate) mod backup;
 pub(crate) mod check;

@@ -22,6 +22,7 @@ mod running;
 mod trace;
 mod transfer;
 
+pub use packetboat_account::credential::check_imported as check_hash;
 pub use packetboat_account::{Quota, Service};
 /// What stories are made of.
 pub mod story {
