@@ -26,7 +26,7 @@ use crate::secure::AuthoritiesError;
 use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
 use crate::session::{
     Announcing, Counter, Depot, Doors, FtpService, ImapService, Links, OnePort, Owners, Pop3Service,
-    SmtpService, Waiting,
+    SmtpService, Waiting, client_authorities,
 };
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
@@ -421,6 +421,13 @@ fn links(context: &Context) -> Links {
     let (ftp, port) = (&context.settings.ftp, |port: u32| u16::try_from(port).unwrap_or(0));
     let (first, last) = (port(ftp.passive_first), port(ftp.passive_last));
     let certificates = &context.certificates;
+    let clients = ftp.client_authorities.as_ref().and_then(|file| match client_authorities(file) {
+        Ok(verifier) => Some((verifier, ftp.client_name)),
+        Err(error) => {
+            tracing::error!(error, "ftp.client_authorities: nobody logs in by a certificate");
+            None
+        }
+    });
     let owners = Arc::new(Owners::default());
     let one_port = OnePort::new(port(ftp.passive_port), Arc::clone(certificates), Arc::clone(&owners));
     Links {
@@ -438,7 +445,7 @@ fn links(context: &Context) -> Links {
         ),
         active: ftp.active,
         active_source: ftp.active_source,
-        clients: None,
+        clients,
         waiting: Arc::new(Waiting::default()),
         told_source: AtomicBool::new(false),
     }
@@ -452,7 +459,6 @@ fn ftp_config(settings: &Settings) -> packetboat_ftp::server::Config {
         require_tls: ftp.require_tls || !settings.auth.plaintext_without_tls,
         require_protection: ftp.require_tls,
         allow_clear_data: ftp.clear_data && !ftp.require_tls,
-        allow_ccc: ftp.clear_control,
         login_failures: settings.auth.failures,
         timeouts: Timeouts {
             login: ftp.login_timeout,

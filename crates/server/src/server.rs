@@ -467,6 +467,9 @@ fn warn(settings: &Settings, open_files: u64) {
     if privilege::is_root() {
         tracing::warn!("running as root; set `user` to a user without privileges");
     }
+    for words in settings.ftp.doubts() {
+        tracing::warn!("{words}");
+    }
     let needed = u64::from(settings.limits.connections) + FILES_BESIDES_CONNECTIONS;
     if open_files < needed {
         tracing::warn!(

@@ -81,6 +81,8 @@ pub enum Proof {
     AppPassword(String),
     /// The secret for APOP.
     SharedSecret,
+    /// A certificate, that somebody else has looked at.
+    Certificate,
 }
 
 /// Somebody is not let in.
@@ -451,6 +453,18 @@ impl ScramAttempt {
             }
         };
         self.authenticator.leave(self.attempt, &self.name, outcome)
+    }
+}
+
+impl Authenticator {
+    /// Lets in whoever has shown a certificate with the login name of an account. That it is good, and whose name stands in
+    /// it, is for the caller to know.
+    pub fn certified(&self, attempt: Attempt, login: &str) -> Result<Identity, Denied> {
+        match self.directory().find_login(login) {
+            Ok(Some(account)) => admit(&account, Proof::Certificate, None, attempt),
+            Ok(None) => Err(Denied { reason: Reason::UnknownName }),
+            Err(error) => Err(Denied { reason: Reason::Directory(error) }),
+        }
     }
 }
 

@@ -46,6 +46,9 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
     let settings = args.manage.settings()?;
     upkeep::user(&settings)?;
     say("settings: fine".to_owned());
+    for words in settings.ftp.doubts() {
+        say(format!("settings: {words}"));
+    }
     let certificates = upkeep::certificates(&settings)?;
     for certificate in &certificates {
         say(format!("certificate: {} until {}", certificate.names.join(", "), certificate.not_after));

@@ -110,6 +110,13 @@ impl Login {
         self.told(authcid, "password", self.acting_as(outcome, authzid))
     }
 
+    /// Lets in whoever has shown a certificate with this login name.
+    pub(super) fn certified(&mut self, name: &str) -> Result<Identity, Denied> {
+        self.listen();
+        let outcome = self.authenticator.certified(self.attempt(), name);
+        self.told(name, "certificate", outcome)
+    }
+
     /// Checks a digest over a secret that both sides have: APOP's, or CRAM-MD5's.
     pub(super) async fn shared_secret(
         &mut self,

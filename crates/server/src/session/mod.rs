@@ -16,7 +16,9 @@ use packetboat_mail::PostOffice;
 use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 
-pub use ftp::{Announcing, Depot, Doors, FtpService, Links, OnePort, Owners, Waiting};
+pub use ftp::{
+    Announcing, Depot, Doors, FtpService, Links, OnePort, Owners, Waiting, authorities as client_authorities,
+};
 pub use imap::ImapService;
 pub use pop3::Pop3Service;
 pub use smtp::SmtpService;

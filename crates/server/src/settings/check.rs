@@ -296,7 +296,12 @@ impl Settings {
             absolute(&mut certificate.chain);
             absolute(&mut certificate.key);
         }
-        for path in [&mut self.dns.trust_anchor, &mut self.outbound_tls.authorities].into_iter().flatten() {
+        let optional = [
+            &mut self.dns.trust_anchor,
+            &mut self.outbound_tls.authorities,
+            &mut self.ftp.client_authorities,
+        ];
+        for path in optional.into_iter().flatten() {
             absolute(path);
         }
         self.file_events.iter_mut().filter_map(|event| event.secret_file.as_mut()).for_each(absolute);

@@ -248,8 +248,6 @@ section! {
         data_tls_unclosed: bool = false;
         /// Let programs that have logged in under TLS transfer in the clear (PROT C).
         clear_data: bool = true;
-        /// Let programs leave TLS on the control connection after the log-in (CCC), for routers that have to read it.
-        clear_control: bool = false;
         /// A file with the certificates of authorities. Whoever shows a certificate of theirs needs no password.
         client_authorities: Option<PathBuf> = None;
         /// Where the name of the account stands in such a certificate: "email" (its alternative names) or "common-name".

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use packetboat_message::Domain;
 use toml::de::DeValue;
 
+use super::keys::Ftp;
 use super::value::{ListItem, Value, choice, quoted};
 
 choice! {
@@ -159,6 +160,27 @@ impl Value for HostPort {
     }
 }
 
+impl Ftp {
+    /// What can be meant, and hardly is: said at the start and by `packetboat check`.
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let behind = self.announce.is_some() || self.announce_discover.is_some();
+        if let Some(Announced::Address(address)) = self.announce
+            && (address.is_private() || address.is_loopback() || address.is_link_local())
+        {
+            doubts.push(format!("ftp.announce is {address}, which nobody outside can reach"));
+        }
+        if behind && self.passive_first == 0 && self.passive_port == 0 {
+            doubts.push(
+                "ftp.announce is for servers behind a router, which has to know the ports: set ftp.passive_first and \
+                 ftp.passive_last, or ftp.passive_port"
+                    .to_owned(),
+            );
+        }
+        doubts
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -167,6 +189,18 @@ mod tests {
 
     fn read<V: Value>(text: &str) -> Option<V> {
         V::read(&DeValue::String(text.into()))
+    }
+
+    #[test]
+    fn doubts_about_routers() {
+        let announce = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(Ftp::default().doubts(), Vec::<String>::new());
+        let inside = Ftp { announce: announce("192.168.1.2"), passive_first: 40_000, ..Ftp::default() };
+        assert_eq!(inside.doubts().len(), 1);
+        let no_ports = Ftp { announce: announce("203.0.113.7"), ..Ftp::default() };
+        assert_eq!(no_ports.doubts().len(), 1);
+        let good = Ftp { announce: announce("203.0.113.7"), passive_port: 2121, ..Ftp::default() };
+        assert!(good.doubts().is_empty());
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl listen::Service for FtpService {
             awaited: None,
             open: None,
             binding: None,
+            certificate: None,
             owned: None,
             has_resumed: false,
             ticket_used: false,

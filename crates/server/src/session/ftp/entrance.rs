@@ -36,10 +36,10 @@ pub(super) struct Guest {
 impl Ftp {
     /// USER: whether this name may go on to a password, as far as rules know it. They say nothing of whether there is such
     /// an account.
-    pub(super) fn named(&mut self, session: &mut Server, name: String) {
+    pub(super) async fn named(&mut self, session: &mut Server, name: String) {
         let under_tls = session.tls().is_some();
         let closed = self.door(&name, under_tls).err();
-        self.user = Some(name);
+        self.user = Some(name.clone());
         // Somebody whose ACCT was still missing.
         (self.guest, self.here) = (None, None);
         match closed {
@@ -48,7 +48,14 @@ impl Ftp {
                 session
                     .refuse(Refusal::Because("This user logs in under TLS only: AUTH TLS first.".to_owned()));
             }
-            _ => session.accept(),
+            Some(_) => session.accept(),
+            None => match self.certified(&name) {
+                Some(identity) => {
+                    let login = identity.login.to_string();
+                    self.come_in(session, Visitor::Account(&login), Some(identity)).await;
+                }
+                None => session.accept(),
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 mod actions;
 mod announce;
 mod anonymous;
+mod certificate;
 mod connection;
 mod crowd;
 mod depot;
@@ -44,6 +45,7 @@ use running::{News, Running};
 use stream::Data;
 
 pub use announce::Announcing;
+pub use certificate::authorities;
 pub use depot::{Depot, Doors, FtpService};
 pub use links::{Links, Owners, Waiting};
 pub use one_port::OnePort;
@@ -67,6 +69,8 @@ struct Ftp {
     open: Option<Box<Data>>,
     /// What binds data connections to the TLS session of the control connection.
     binding: Option<Arc<Binding>>,
+    /// The login name in the certificate that the client has shown.
+    certificate: Option<String>,
     /// Whose the TLS session is, after the log-in.
     owned: Option<Owned>,
     /// A data connection has resumed that session: the client can.
@@ -84,7 +88,7 @@ impl Handler<Server> for Ftp {
         self.note(session, &event);
         match event {
             Event::Host(_) => session.accept(),
-            Event::User(name) => self.named(session, name),
+            Event::User(name) => self.named(session, name).await,
             Event::Password(password) => self.password(session, &password).await,
             Event::Account(name) => self.account(session, name),
             Event::Reinitialized => self.leave(),
@@ -207,6 +211,12 @@ impl Handler<Server> for Ftp {
         let binding = Binding::new(links.certificates.bindings(), Channel::Control, clients);
         self.binding = Some(Arc::clone(&binding));
         Some(TlsBinding(binding))
+    }
+
+    fn secured(&mut self, tls: &rustls::Connection) {
+        let clients = self.depot.links.clients.as_ref();
+        let leaf = tls.peer_certificates().and_then(<[_]>::first);
+        self.certificate = clients.zip(leaf).and_then(|((_, place), leaf)| certificate::name(leaf, *place));
     }
 
     fn top_up(&mut self) -> Option<TlsBinding> {
