@@ -103,6 +103,11 @@ fn the_disk_is_full() {
     no_room(&Depot::start_on_disk_of(ROOM), 452);
 }
 
+#[test]
+fn the_quota_is_full() {
+    no_room(&Depot::start_with("", &format!("[files]\nquota = \"{ROOM} B\"\n")), 552);
+}
+
 /// Octets of the file that is being stored, under whatever name it has until it is whole.
 fn hidden_octets(home: &Path) -> u64 {
     let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
