@@ -62,8 +62,8 @@ const NEIGHBOURS: &[(&str, &[&str])] = &[
     ("dnsmasq", &["dnsmasq-base"]),
     // Signs zones and serves them, for what is checked by DNSSEC.
     ("nsd", &["nsd", "ldnsutils"]),
-    // Write the users of FTP servers that are brought in.
-    ("ftp-users", &["pure-ftpd-common", "proftpd-core", "db5.3-util"]),
+    // Writes the databases of users that are brought in from vsftpd.
+    ("db", &["db5.3-util"]),
 ];
 
 impl Need {

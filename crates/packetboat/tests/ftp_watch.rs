@@ -254,10 +254,19 @@ fn the_log_of_transfers_in_both_forms() {
 
 /// A program of another server's package, which `cargo xtask tools` unpacks.
 fn of_package(program: &str) -> Command {
-    let tree = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debian/ftp-users");
-    let places = ["usr/bin", "usr/sbin"].map(|place| tree.join(place).join(program));
+    let trees = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debian");
+    let places = ["proftpd", "pure-ftpd", "db"].map(|package| trees.join(package));
+    let places =
+        places.iter().flat_map(|tree| ["usr/bin", "usr/sbin"].map(|place| tree.join(place).join(program)));
+    let places: Vec<_> = places.collect();
     let found = places.into_iter().find(|place| place.is_file());
-    Command::new(found.unwrap_or_else(|| panic!("{program} is missing: run `cargo xtask tools`")))
+    let found = found.unwrap_or_else(|| panic!("{program} is missing: run `cargo xtask tools`"));
+    // Libraries that this machine has not are unpacked beside it.
+    let libraries =
+        found.ancestors().nth(2).unwrap().join("lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    let mut command = Command::new(found);
+    command.env("LD_LIBRARY_PATH", libraries);
+    command
 }
 
 fn fed(mut command: Command, input: &str) -> String {
