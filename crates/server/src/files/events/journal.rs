@@ -82,6 +82,8 @@ pub(crate) struct Journal {
     /// Intents of changes that are being made.
     open: Mutex<HashSet<u128>>,
     waiting: AtomicU64,
+    /// Whoever makes a change may do so on a thread of its own.
+    runtime: Handle,
     /// There is something to tell.
     pub(crate) news: Notify,
 }
@@ -95,6 +97,7 @@ impl Journal {
             rules: RwLock::new(Arc::new(rules)),
             open: Mutex::default(),
             waiting: AtomicU64::new(0),
+            runtime: Handle::current(),
             news: Notify::new(),
         };
         journal.settle_left().await?;
@@ -360,7 +363,7 @@ impl Journal {
 
     /// Waits on a thread that may block, or that is told that it does.
     fn blocking<T>(&self, work: impl Future<Output = T>) -> T {
-        tokio::task::block_in_place(|| Handle::current().block_on(work))
+        tokio::task::block_in_place(|| self.runtime.block_on(work))
     }
 }
 

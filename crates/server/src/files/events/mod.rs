@@ -22,6 +22,7 @@ use packetboat_mail::PostOffice;
 use packetboat_message::Domain;
 use packetboat_store::Store;
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 
 use crate::secure::Authorities;
 use crate::settings::Settings;
@@ -101,7 +102,7 @@ pub(crate) struct Means {
 pub struct Events {
     journal: Arc<Journal>,
     means: Arc<Means>,
-    lanes: parking_lot::Mutex<tokio::task::JoinSet<()>>,
+    lanes: parking_lot::Mutex<Vec<(Arc<Receiver>, AbortHandle)>>,
 }
 
 impl Events {
@@ -144,15 +145,24 @@ impl Events {
         &self.journal
     }
 
-    /// A task for each receiver, in place of those there were.
+    /// A task for each receiver. Those that are as they were go on with what they are doing.
     async fn begin(&self) -> Result<(), String> {
         self.journal.forget_unknown().await?;
-        let mut lanes = tokio::task::JoinSet::new();
+        let mut lanes = self.lanes.lock();
+        let mut before = std::mem::take(&mut *lanes);
         for receiver in self.journal.rules().receivers() {
-            lanes.spawn(lane::run(receiver, Arc::clone(&self.journal), Arc::clone(&self.means)));
+            let lane = match before.iter().position(|(other, _)| **other == *receiver) {
+                Some(place) => before.swap_remove(place),
+                None => {
+                    let telling =
+                        lane::run(Arc::clone(&receiver), Arc::clone(&self.journal), Arc::clone(&self.means));
+                    (receiver, tokio::spawn(telling).abort_handle())
+                }
+            };
+            lanes.push(lane);
         }
-        // Those of before end; what they were telling is told again.
-        *self.lanes.lock() = lanes;
+        // What these were telling is told again by whoever comes after them.
+        before.iter().for_each(|(_, lane)| lane.abort());
         Ok(())
     }
 }
