@@ -243,6 +243,7 @@ for version in VERSIONS:
     let mut control = Control::connect(depot.at());
     control.0.get_mut().write_all(b"AUTH TLS\r\nUSER injected\r\n").unwrap();
     control.reply("234");
+    control.0.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
     let mut rest = String::new();
     let _ = control.0.read_to_string(&mut rest);
     assert!(!rest.contains("331"), "{rest}");

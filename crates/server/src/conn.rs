@@ -70,6 +70,14 @@ impl Socket {
         }
     }
 
+    /// Acknowledges at once what comes next. A client that ends its handshake in two small writes waits with the second
+    /// one until the first is acknowledged (Nagle's algorithm), which otherwise takes 40 ms.
+    pub(crate) fn acknowledge_soon(&self) {
+        if let Socket::Tcp(stream) = self {
+            let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
+        }
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Tcp(stream) | Socket::Urgent(stream) => Pin::new(stream).poll_shutdown(cx),

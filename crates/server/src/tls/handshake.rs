@@ -121,6 +121,7 @@ fn poll_complete(socket: &mut Socket, tls: &mut Connection, cx: &mut Context<'_>
         if !tls.is_handshaking() {
             return Poll::Ready(Ok(()));
         }
+        socket.acknowledge_soon();
         ready!(with_read_buffer(|buf| {
             let mut buf = buf.take(READ_MAX);
             let wire = ready!(poll_some(socket, &mut buf, cx))?;
