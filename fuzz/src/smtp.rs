@@ -113,7 +113,7 @@ impl Owner<Server> for PostOffice {
                     _ => server.refuse(reply::authentication_unavailable()),
                 }
             }
-            Event::Auth(Ask::Password { .. }) => {
+            Event::Auth(Ask::Password { .. } | Ask::SharedSecret { .. }) => {
                 self.say(server);
             }
             Event::Auth(Ask::ScramKeys { authcid, hash, .. }) => match self.answer() {

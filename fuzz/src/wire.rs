@@ -217,6 +217,10 @@ pub fn sasl_server(data: &[u8]) {
                 assert!(!authcid.is_empty());
                 server.scram_keys(vec![ScramKeys::fake(hash, b"site", &authcid, 4096)])
             }
+            ServerStep::Ask(Ask::SharedSecret { authcid, .. }) => {
+                assert!(!authcid.is_empty());
+                server.reject()
+            }
             ServerStep::Done(done) => {
                 assert!(accepted && done.authcid == "user");
                 return;
