@@ -1,4 +1,4 @@
-//! How fast a mailbox of many messages is: `cargo run --release -p packetboat-mail --example mailbox -- 20000`.
+//! How fast a mailbox of many messages is: `cargo run --release -p packetboat-mail --example large_mailbox -- 20000`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! A queue in which very much waits: what it costs to put messages in, to open it anew, to find the next one that is due, and to
 //! carry it, while a million others wait for servers that do not answer.
 //!
-//! `cargo run --release -p packetboat-mail --example queue -- [MESSAGES] [DIRECTORY]`
+//! `cargo run --release -p packetboat-mail --example long_queue -- [MESSAGES] [DIRECTORY]`
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::Arc;
