@@ -269,3 +269,38 @@ fn markers_of_the_sender_are_answered() {
         assert!(stored == data, "{mode:?}: {} octets", stored.len());
     }
 }
+
+/// The connection breaks while something is stored, and the client goes on where the server last said that it has it on disk;
+/// nobody sees the file before it is whole.
+#[test]
+fn what_is_stored_goes_on_at_a_marker() {
+    let depot = Depot::start();
+    let data = blob(6, 400_000);
+    for mode in [Mode::Block, Mode::Compressed] {
+        let representation = with(Type::Image, Structure::File, mode);
+        let options = Options { marker_every: Some(50_000), ..Options::default() };
+        let wire_from = |restart| {
+            let mut outbound = Outbound::new(representation, &options, &data, restart).unwrap();
+            let (mut wire, mut rest) = (Vec::new(), &data[outbound.position() as usize..]);
+            while !rest.is_empty() {
+                outbound.push(&mut rest, &mut wire, usize::MAX).unwrap();
+            }
+            while !outbound.finish(&mut wire, usize::MAX).unwrap() {}
+            wire
+        };
+        let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+        let broken = ftp.send_and_break(store("new", representation), &wire_from(Restart::None)[..230_000]);
+        assert_eq!(broken.code(), 426, "{mode:?}: {}", broken.reply);
+        assert!(!depot.home("alice").join("new").exists(), "{mode:?}: half a file is seen");
+        let (ours, theirs) = broken.markers.last().expect("it was told how far it is").clone();
+        // Another session, as after a line that was lost.
+        drop(ftp);
+        let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::PlainActive);
+        let mut again = store("new", representation);
+        again.restart = Some(theirs);
+        complete(ftp.send(again, &wire_from(Restart::Marker(ours.parse().unwrap()))), "it goes on");
+        let stored = std::fs::read(depot.home("alice").join("new")).unwrap();
+        assert!(stored == data, "{mode:?}: {} octets", stored.len());
+        ftp.expect(250, "DELE new");
+    }
+}
