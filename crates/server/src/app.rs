@@ -23,7 +23,7 @@ use crate::log;
 use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 use crate::secure::AuthoritiesError;
-use crate::server::{Context, Prepared, Server, StartError, prepare, runtime};
+use crate::server::{Context, Prepared, Server, Signals, StartError, prepare, runtime};
 use crate::session::{
     Announcing, Counter, Depot, Doors, FtpService, ImapService, Links, OnePort, Owners, Pop3Service,
     SmtpService, Waiting, client_authorities,
@@ -250,6 +250,8 @@ where
     let mut app = App::open(prepared.settings()).await?;
     app.watch_files(prepared.settings()).await?;
     let ports = prepared.ports();
+    // Before anybody is told that the server is there: who is told may end it at once.
+    let signals = Signals::heard()?;
     let mut server = Server::new(prepared, Some(log));
     let relay = app.join(&mut server)?;
     let shutdown = Arc::clone(&server.context().shutdown);
@@ -267,7 +269,7 @@ where
     ready(&app, &ports).await?;
     let context = server.context().clone();
     let carrying = tokio::spawn(relay.run(context.shutdown.signal(), context.settings.general.stop_grace));
-    server.run().await?;
+    server.run_until(signals).await?;
     // What is on its way to other servers is finished, or goes again after the next start.
     let _ = carrying.await;
     // What was begun is finished.

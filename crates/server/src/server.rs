@@ -245,6 +245,25 @@ pub struct Server {
     reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
 }
 
+/// What the system tells a server.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they are heard, and end nothing by themselves.
+    pub fn heard() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("bound", &self.bound).finish_non_exhaustive()
@@ -299,10 +318,13 @@ impl Server {
     }
 
     /// Serves until a signal or [`Context::shutdown`] says stop; returns when the last connection is gone or cut.
-    pub async fn run(mut self) -> io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+    pub async fn run(self) -> io::Result<()> {
+        self.run_until(Signals::heard()?).await
+    }
+
+    /// The same with signals that are heard already, such as one that comes while the server is still starting.
+    pub async fn run_until(mut self, signals: Signals) -> io::Result<()> {
+        let Signals { mut terminate, mut interrupt, mut hangup } = signals;
         self.open_doors();
         systemd::notify(Notice::Ready);
 

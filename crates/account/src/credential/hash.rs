@@ -19,8 +19,9 @@ const AT_ONCE_MAX: usize = 4;
 const WAITING_MAX: usize = 1024;
 /// Memory that an imported Argon2 hash may ask for, in KiB.
 const IMPORTED_MEMORY_MAX: u32 = 64 * 1024;
-/// Its memory in KiB times its passes: 64 over all of that. pure-ftpd chooses them so that a hash takes a second where it is made.
-const IMPORTED_WORK_MAX: u64 = 64 * IMPORTED_MEMORY_MAX as u64;
+/// Its memory in KiB times its passes: 256 over all of that, which is some ten seconds. pure-ftpd chooses them so that a hash takes
+/// a second where it is made, and each is computed once: the first log-in replaces it.
+const IMPORTED_WORK_MAX: u64 = 256 * IMPORTED_MEMORY_MAX as u64;
 /// Rounds that an imported SHA-crypt hash may ask for; 5,000 are usual.
 const IMPORTED_ROUNDS_MAX: u32 = 1_000_000;
 
