@@ -167,6 +167,16 @@ impl Boat {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// Waits until the log holds `text`: the server writes it beside its work, so a reply may come before its line.
+    #[track_caller]
+    pub fn logs(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "the log does not say {text:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn at(&self, service: &str) -> SocketAddr {
         let port = self.ports.iter().find(|(name, _)| *name == service).unwrap().1;
         (Ipv4Addr::LOCALHOST, port).into()

@@ -89,6 +89,11 @@ impl Depot {
         self.boat.log()
     }
 
+    #[track_caller]
+    pub fn logs(&self, text: &str) {
+        self.boat.logs(text);
+    }
+
     pub fn at(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ftp).into()
     }
