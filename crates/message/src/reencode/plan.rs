@@ -163,13 +163,19 @@ impl Maker<'_> {
                 part.children().try_for_each(|child| self.part(&child, true, seal))?;
                 if self.edits.len() > relabelled && relabelled == edits && !found.has_empty_line {
                     // The header inside must not become part of the one around it.
-                    self.header(&header, if inside.eight_bit { "8bit" } else { "7bit" });
+                    self.header(&header, content_name(inside));
                     self.edits.get_mut(edits..).unwrap_or_default().rotate_right(1);
                 }
                 Ok(())
             }
             Kind::Multipart => {
-                self.relabel(&header, self.inside(part, index));
+                let inside = self.inside(part, index);
+                if hindered && !found.has_empty_line {
+                    // What changes behind the header must not become part of it.
+                    self.header(&header, content_name(inside));
+                } else {
+                    self.relabel(&header, inside);
+                }
                 let (_, subtype) = part.written_type();
                 let seal = seal.or_else(|| {
                     if subtype.eq_ignore_ascii_case(b"signed") {
@@ -230,7 +236,7 @@ impl Maker<'_> {
         let claims = |name: &str| encoding.eq_ignore_ascii_case(name.as_bytes());
         let too_much = claims("binary") || (claims("8bit") && self.target == Target::SevenBit);
         if too_much && !header.is_sealed {
-            self.header(header, if content.eight_bit { "8bit" } else { "7bit" });
+            self.header(header, content_name(content));
         }
     }
 
@@ -286,6 +292,11 @@ struct HeaderOf<'a> {
 /// How many parts there are with this one.
 fn count(part: &Part<'_>) -> usize {
     1 + part.children().map(|child| count(&child)).sum::<usize>()
+}
+
+/// The encoding that names what is not encoded (RFC 2045 section 6.2).
+fn content_name(content: Trouble) -> &'static str {
+    if content.eight_bit { "8bit" } else { "7bit" }
 }
 
 fn encoding_name(encoding: Encoding) -> &'static str {

@@ -337,6 +337,28 @@ fn a_carriage_return_in_a_header_begins_no_field() {
 }
 
 #[test]
+fn text_before_the_parts_does_not_become_part_of_a_header_without_an_end() {
+    for preamble in ["\rtext", "\0Subject: x", "a\r: b\r", "", "\u{e9}"] {
+        let preamble = if preamble.is_empty() { String::new() } else { format!("{preamble}\r\n") };
+        let message = format!(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n{preamble}\
+             --b\r\n\u{e9}\r\n--b\r\n\r\n\u{e9} and more of it\r\n--b--\r\n"
+        );
+        let (before, after) = (message.as_bytes(), recoded(message.as_bytes(), Target::SevenBit).unwrap());
+        let (structure, structure2) = (scan(before), scan(&after));
+        assert_eq!(structure.root().children().count(), 2, "{message:?}");
+        assert_same((&structure.root(), before), (&structure2.root(), &after), &preamble);
+        assert_fits(&structure2.root(), &after, Target::SevenBit, &preamble);
+        let fields = structure2.root().header.end - structure2.root().header.start;
+        let header = String::from_utf8_lossy(&after[..fields as usize]).into_owned();
+        assert!(
+            !header.contains("text") && !header.contains("Subject") && !header.contains("a :"),
+            "{header}"
+        );
+    }
+}
+
+#[test]
 fn what_needs_no_change_is_known_beforehand() {
     let message = b"Subject: \xc3\xa9\r\n\r\nplain\r\n";
     let plan = survey(message, usize::MAX).finish(Target::SevenBit).unwrap();

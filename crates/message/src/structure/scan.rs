@@ -275,8 +275,14 @@ impl Scan {
                         self.end_header(next);
                         return;
                     }
-                    // The line belongs to the body, where it may be part of a header again.
-                    Line::NotAField => self.end_header(edge.at),
+                    // The line belongs to the body, where it may be part of a header again, or the first delimiter.
+                    Line::NotAField => {
+                        self.end_header(edge.at);
+                        if let Some((index, closes)) = self.find_boundary(text, ended) {
+                            self.delimiter(index, closes, edge, next);
+                            break;
+                        }
+                    }
                 }
             }
         }
