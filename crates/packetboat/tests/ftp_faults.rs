@@ -62,14 +62,7 @@ fn no_room(depot: &Depot, code: u16) {
     // In blocks and in records it is the same.
     let mut blocks = transfer("STOR blocks");
     blocks.representation = Representation { mode: Mode::Block, ..IMAGE };
-    let wire: Vec<u8> = large
-        .chunks(60_000)
-        .flat_map(|piece| {
-            let length = (piece.len() as u16).to_be_bytes();
-            [&[0, length[0], length[1]], piece].concat()
-        })
-        .chain([64, 0, 0])
-        .collect();
+    let wire = [&in_blocks(&large)[..], &[64, 0, 0]].concat();
     assert_eq!(ftp.send(blocks, &wire).code(), code);
     // 200 MB of nothing, in 200 kB: what it is inflated to counts.
     let mut bomb = transfer("STOR bomb");
@@ -81,9 +74,15 @@ fn no_room(depot: &Depot, code: u16) {
     // It is said before anything is sent, to who asks.
     assert_eq!(ftp.command(&format!("ALLO {}", 4 * ROOM)).code(), code);
     assert_eq!(names(&mut ftp), ["small"]);
-    // There is room again for what fits, and others have it too.
-    assert_eq!(ftp.send(transfer("STOR fits"), &large[..ROOM / 2]).code(), 226);
-    assert!(fetch(&mut ftp, "fits").unwrap() == large[..ROOM / 2]);
+    // There is room again for what fits, though not twice; and others have it too.
+    assert_eq!(ftp.send(transfer("STOR fits"), &large[..ROOM / 8 * 5]).code(), 226);
+    assert!(fetch(&mut ftp, "fits").unwrap() == large[..ROOM / 8 * 5]);
+    for line in ["SITE COPY fits copy", "SITE COPY fits small", "COMB whole small fits"] {
+        let reply = ftp.command(line);
+        assert_eq!(reply.code(), code, "{line}: {reply}");
+        assert_eq!(names(&mut ftp), ["fits", "small"], "after {line}");
+        assert!(fetch(&mut ftp, "small").unwrap() == small, "after {line}");
+    }
     assert_eq!(ftp.command("DELE fits").code(), 250);
     let mut other = Ftp::login_as(depot.at(), ConnectionPolicy::PlainActive, "bob@boat.test");
     assert_eq!(other.send(transfer("STOR fits"), &large[..ROOM / 2]).code(), 226);
@@ -126,35 +125,93 @@ fn wait(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// What lies in a directory, hidden or not.
+fn on_disk(home: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(home)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// A file in blocks, without the end that says that it is whole.
+fn in_blocks(data: &[u8]) -> Vec<u8> {
+    let pieces = data.chunks(60_000);
+    pieces.flat_map(|piece| [&[0], &(piece.len() as u16).to_be_bytes()[..], piece].concat()).collect()
+}
+
 #[test]
 fn the_server_is_killed_in_the_middle() {
     let mut depot = Depot::start();
     let (there, large) = (blob(3, 50_000), blob(4, 3_000_000));
     let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
     assert_eq!(ftp.send(transfer("STOR there"), &there).code(), 226);
-    for line in ["STOR new", "STOR there", "APPE there", "STOU"] {
+    for (line, mode) in [
+        ("STOR new", Mode::Stream),
+        ("STOR there", Mode::Stream),
+        ("APPE there", Mode::Stream),
+        ("STOU", Mode::Stream),
+        ("STOR new", Mode::Block),
+        ("STOR there", Mode::Block),
+    ] {
+        let how = format!("{line} in {mode:?}");
         let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
-        ftp.send_and_hold(transfer(line), &large);
+        let mut held = transfer(line);
+        held.representation.mode = mode;
+        let wire = if mode == Mode::Block { in_blocks(&large) } else { large.clone() };
+        ftp.send_and_hold(held, &wire);
         wait("what was sent is on disk", || hidden_octets(&depot.home("alice")) >= large.len() as u64);
         depot.boat().kill();
-        assert!(std::fs::read(depot.home("alice").join("there")).unwrap() == there, "{line}");
-        assert!(!depot.home("alice").join("new").exists(), "{line}: half a file is seen");
+        assert!(std::fs::read(depot.home("alice").join("there")).unwrap() == there, "{how}");
+        let left = on_disk(&depot.home("alice"));
+        assert!(
+            left.iter().all(|name| name == "there" || name.starts_with(".packetboat-")),
+            "{how}: half a file is seen: {left:?}"
+        );
         depot.serve();
         let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
-        assert_eq!(names(&mut ftp), ["there"], "after {line}");
-        assert!(fetch(&mut ftp, "there").unwrap() == there, "{line}");
-        // What was left is in nobody's way.
+        assert_eq!(names(&mut ftp), ["there"], "after {how}");
+        assert!(fetch(&mut ftp, "there").unwrap() == there, "{how}");
+        // What was left is swept out, and in nobody's way before.
         assert_eq!(ftp.send(transfer("STOR new"), &large).code(), 226);
         assert!(fetch(&mut ftp, "new").unwrap() == large);
         assert_eq!(ftp.command("DELE new").code(), 250);
-        assert_eq!(names(&mut ftp), ["there"], "after {line}");
-        for entry in std::fs::read_dir(depot.home("alice")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.file_name().unwrap() != "there" {
-                std::fs::remove_file(path).unwrap();
-            }
-        }
+        assert_eq!(names(&mut ftp), ["there"], "after {how}");
+        wait("what was left is swept out", || on_disk(&depot.home("alice")) == ["there"]);
     }
+}
+
+/// What was kept of an upload that broke is still there, for who sent it, when the server was killed since.
+#[test]
+fn what_is_kept_outlives_the_server() {
+    let mut depot = Depot::start();
+    let (large, home) = (blob(8, 3_000_000), depot.home("alice"));
+    let mut raw = Raw::login(depot.at());
+    raw.expect(200, "TYPE I");
+    let mut data = raw.data();
+    assert!(matches!(raw.say("STOR new").0, 150 | 125));
+    data.write_all(&large[..2_000_000]).unwrap();
+    wait("what was sent is on disk", || hidden_octets(&home) >= 2_000_000);
+    reset(data);
+    assert_eq!(raw.reply().0, 426);
+    assert_eq!(on_disk(&home), [".packetboat-parts"]);
+    depot.boat().kill();
+    depot.serve();
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    ftp.expect(200, "TYPE I");
+    let at: usize = ftp.expect(213, "SIZE new").parse().unwrap();
+    assert_eq!(at, 2_000_000);
+    assert_eq!(names(&mut ftp), [""; 0]);
+    assert_eq!(fetch(&mut ftp, "new"), None);
+    // Nobody else has a part of it.
+    let mut other = Ftp::login_as(depot.at(), ConnectionPolicy::Passive, "bob@boat.test");
+    other.expect(550, "SIZE new");
+    let mut rest = transfer("STOR new");
+    rest.restart = Some(at.to_string());
+    assert_eq!(ftp.send(rest, &large[at..]).code(), 226);
+    assert!(fetch(&mut ftp, "new").unwrap() == large);
+    wait("the last part takes its place along", || on_disk(&home) == ["new"]);
 }
 
 /// The verbs with what each would do to `there`, and to nothing else.
@@ -332,4 +389,133 @@ fn silence_on_the_data_connection_holds_nobody_else_up() {
         assert_eq!(raw.reply().0, 226);
     }
     assert_eq!(names(&mut ftp), ["there"]);
+}
+
+/// Where the data themselves say where they end, an end of the connection before that is none of the file.
+#[test]
+fn what_has_no_end_is_no_file() {
+    let depot = Depot::start();
+    let mut ftp = Ftp::login(depot.at(), ConnectionPolicy::Passive);
+    assert_eq!(ftp.send(transfer("STOR there"), b"as it was").code(), 226);
+    for (parameters, wire) in [
+        (["STRU F", "MODE B"], in_blocks(&blob(9, 100_000))),
+        (["STRU F", "MODE B"], b"\0\xff\xffin the middle of a block".to_vec()),
+        (["STRU F", "MODE B"], b"\x40".to_vec()),
+        (["STRU F", "MODE C"], b"\x07octets\x7f".to_vec()),
+        (["STRU R", "MODE S"], b"a record\xff\x01and half of one".to_vec()),
+        (["STRU R", "MODE S"], b"a record\xff\x01".to_vec()),
+        (["STRU R", "MODE S"], b"a record\xff".to_vec()),
+        (["STRU R", "MODE B"], b"\x80\0\x08a record".to_vec()),
+        (["STRU P", "MODE S"], b"\x04\0\xc8\x01half a page".to_vec()),
+    ] {
+        for verb in ["STOR new", "STOR there", "APPE there", "STOU"] {
+            let mut raw = Raw::login(depot.at());
+            for line in ["TYPE I", parameters[0], parameters[1]] {
+                raw.expect(200, line);
+            }
+            let how = format!("{verb}, {parameters:?}, {}", wire[..wire.len().min(20)].escape_ascii());
+            let mut data = raw.data();
+            assert!(matches!(raw.say(verb).0, 150 | 125), "{how}");
+            data.write_all(&wire).unwrap();
+            drop(data);
+            let (code, text) = raw.reply();
+            assert!(matches!(code, 426 | 451 | 551), "{how}: {text}");
+            raw.expect(200, "NOOP");
+            assert_eq!(names(&mut ftp), ["there"], "{how}");
+            assert_eq!(fetch(&mut ftp, "there").unwrap(), b"as it was", "{how}");
+        }
+    }
+}
+
+/// Each end of a connection under TLS, at each moment, that is not the end of the file.
+const CUTS: &str = r#"
+import ftplib, io, os, socket, ssl, struct, sys
+port, ca = int(sys.argv[1]), sys.argv[2]
+THERE, SENT = os.urandom(4_000_000), os.urandom(1_000_000)
+
+def enter(version):
+    tls = ssl.create_default_context(cafile=ca)
+    tls.minimum_version = tls.maximum_version = version
+    f = ftplib.FTP_TLS(context=tls)
+    f.connect('localhost', port, timeout=60)
+    f.login('alice@boat.test', 'demo')
+    f.prot_p()
+    f.voidcmd('TYPE I')
+    return f
+
+def cut(line, how):
+    # The descriptor without TLS: closed by a reset, or by an end without a farewell.
+    line = socket.socket(fileno=line.detach())
+    if how == 'reset': line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    line.close()
+
+def is_as_it_was(how):
+    f = enter(ssl.TLSVersion.TLSv1_3)
+    out = io.BytesIO()
+    f.retrbinary('RETR there', out.write)
+    assert out.getvalue() == THERE and sorted(f.nlst()) == ['huge', 'there'], (how, f.nlst())
+    # What was kept of it is in nobody's way.
+    f.storbinary('STOR there', io.BytesIO(THERE))
+    f.quit()
+
+f = enter(ssl.TLSVersion.TLSv1_3)
+f.storbinary('STOR there', io.BytesIO(THERE))
+f.quit()
+for version in [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]:
+    for verb in ['STOR new', 'STOR there', 'APPE there', 'STOU', 'RETR huge']:
+        for end in ['reset', 'no farewell']:
+            for whose in ['data', 'control']:
+                how = (version, verb, end, whose)
+                f = enter(version)
+                line = f.transfercmd(verb)
+                if verb.startswith('RETR'): assert line.recv(1000)
+                else: line.sendall(SENT)
+                if whose == 'data':
+                    cut(line, end)
+                    try: reply = f.voidresp()
+                    except ftplib.all_errors as error: reply = str(error)
+                    assert reply.startswith('426'), (how, reply)
+                    assert f.voidcmd('NOOP').startswith('200'), how
+                    f.close()
+                else:
+                    cut(f.sock, end)
+                    f.close()
+                    # It is given up: nothing waits for what this one would still send.
+                    try:
+                        while line.recv(1 << 16): pass
+                    except OSError: pass
+                    line.close()
+                is_as_it_was(how)
+"#;
+
+#[test]
+fn the_line_is_cut_under_tls() {
+    let depot = Depot::start();
+    drop(Ftp::login(depot.at(), ConnectionPolicy::Passive));
+    wait("the session is gone", || depot.log().contains("connection ended"));
+    // More than fits between the two: it cannot have been sent before the line is cut.
+    std::fs::File::create(depot.home("alice").join("huge")).unwrap().set_len(200 << 20).unwrap();
+    let before = depot.descriptors();
+    foreign("python3").arg("-c").arg(CUTS).arg(depot.ftp().to_string()).arg(depot.ca()).run();
+    wait("descriptors are given back", || depot.descriptors() <= before);
+}
+
+/// The way is prepared, and nobody comes along it; or the command never comes.
+#[test]
+fn what_was_prepared_goes_with_the_session() {
+    let depot = Depot::start();
+    drop(Raw::login(depot.at()));
+    wait("the session is gone", || depot.log().contains("connection ended"));
+    let before = depot.descriptors();
+    for verb in ["", "STOR new\r\n", "RETR there\r\n", "LIST\r\n", "STOU\r\nABOR\r\n"] {
+        for way in ["PASV", "EPSV", "LPSV", "PORT 127,0,0,1,255,1"] {
+            let mut raw = Raw::login(depot.at());
+            let (code, text) = raw.say(way);
+            assert!((200..300).contains(&code), "{text}");
+            raw.send(verb.as_bytes());
+            drop(raw);
+        }
+    }
+    wait("descriptors are given back", || depot.descriptors() <= before);
+    assert_eq!(on_disk(&depot.home("alice")), [""; 0]);
 }

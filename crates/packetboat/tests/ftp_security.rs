@@ -272,3 +272,130 @@ fn no_state_slips() {
     raw.expect(230, "PASS demo");
     raw.expect(227, "PASV");
 }
+
+/// Names that somebody else's program would take for something to carry out, or to write elsewhere: a shell's, SQL's, LDAP's,
+/// C's, a terminal's, a log's (CVE-2026-42167, CVE-2026-44331, CVE-2024-52309).
+#[test]
+fn names_are_no_code() {
+    let names: &[&str] = &[
+        "$(touch pwned)",
+        "`touch pwned`",
+        "; touch pwned;",
+        "| touch pwned",
+        "a' OR '1'='1' --",
+        "a\"); DROP TABLE accounts;--",
+        "*)(uid=*",
+        "%n%n%s%x%p",
+        "${HOME}{account}",
+        "-rf",
+        "\u{1b}]0;pwned\u{7}",
+        "a\tb\u{8}c 226 Transfer complete",
+        "\u{202e}txt.exe",
+        "b _ i r root ftp 0 * c",
+    ];
+    let mut depot = Depot::prepare("", "");
+    let (script, out) = (depot.dir().join("arrived"), depot.dir().join("out"));
+    let text = format!("#!/bin/sh\nprintf '%s\\n' \"$PACKETBOAT_PATH\" >> {}\n", out.display());
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    depot.boat().write_settings(&format!(
+        "[transfer_log]\nxferlog = \"logs/xferlog\"\njson = \"logs/json\"\n\
+         [[file_event]]\nname = \"all\"\non = [\"upload\"]\ncommand = [\"{}\"]\n",
+        script.display()
+    ));
+    depot.serve();
+    // As names of users they are nobody's.
+    for name in names {
+        let mut raw = Raw::connect(depot.at());
+        let (code, text) = raw.say(&format!("USER {name}"));
+        assert!(matches!(code, 331 | 501 | 530), "{name:?}: {text}");
+        raw.expect(if code == 331 { 530 } else { 503 }, "PASS demo");
+        raw.expect(530, "PWD");
+    }
+    // As names of files they are names, here and wherever they are told of.
+    let mut raw = Raw::login(depot.at());
+    for (n, name) in names.iter().enumerate() {
+        let mut data = raw.data();
+        assert!(matches!(raw.say(&format!("STOR {name}")).0, 150 | 125), "{name:?}");
+        data.write_all(&[n as u8; 10]).unwrap();
+        drop(data);
+        assert_eq!(raw.reply().0, 226, "{name:?}");
+        assert_eq!(std::fs::read(depot.home("alice").join(name)).unwrap(), [n as u8; 10], "{name:?}");
+    }
+    let until = |what: &str, so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !so() {
+            assert!(Instant::now() < deadline, "not in time: {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let lines = |file: &std::path::Path| -> Vec<String> {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    };
+    let paths: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
+    let sorted = |mut list: Vec<String>| {
+        list.sort();
+        list
+    };
+    let logs = depot.dir().join("data/logs");
+    until("commands have run", &|| lines(&out).len() >= names.len());
+    assert_eq!(sorted(lines(&out)), sorted(paths.clone()), "as the command was told");
+    until("the log is written", &|| {
+        lines(&logs.join("xferlog")).len() >= names.len() && lines(&logs.join("json")).len() >= names.len()
+    });
+    // A line for each, with as many words as it has to have, and nothing in it that a terminal would act on.
+    let xferlog = lines(&logs.join("xferlog"));
+    assert_eq!(xferlog.len(), names.len(), "{xferlog:?}");
+    for line in &xferlog {
+        assert_eq!(line.split(' ').filter(|word| !word.is_empty()).count(), 18, "{line:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+    let told = lines(&logs.join("json"));
+    let told = told.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<String> = told.map(|it| it["path"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(sorted(told), sorted(paths), "as the log in JSON tells");
+    assert!(!depot.log().contains(['\u{1b}', '\u{7}', '\u{8}']), "the log can be shown on a terminal");
+    for place in [depot.dir().to_owned(), depot.dir().join("data"), depot.home("alice")] {
+        assert!(!place.join("pwned").exists(), "{}", place.display());
+    }
+    serves(&depot);
+}
+
+/// The longest names that a disk has, as deep as they go (ProFTPD #2146 was MLSD of such).
+#[test]
+fn the_longest_names_are_names() {
+    let depot = Depot::start();
+    let mut raw = Raw::login(depot.at());
+    let name = "n".repeat(255);
+    let mut depth = 0;
+    // Until a path is longer than the system takes in one piece.
+    while depth < 40 && raw.say(&format!("MKD {name}")).0 == 257 && raw.say(&format!("CWD {name}")).0 == 250 {
+        depth += 1;
+    }
+    assert!((10..40).contains(&depth), "{depth} deep");
+    for verb in ["LIST", "LIST -R /", "NLST", "NLST -R /", "MLSD", "MLSD /", "LIST *", "NLST */*"] {
+        let mut data = raw.data();
+        let (code, text) = raw.say(verb);
+        if matches!(code, 150 | 125) {
+            let mut got = Vec::new();
+            data.read_to_end(&mut got).unwrap();
+            let (code, text) = raw.reply();
+            assert_eq!(code, 226, "{verb}: {text}");
+            assert!(!got.is_empty() || !verb.ends_with('/'), "{verb}: nothing is listed");
+        } else {
+            assert!(matches!(code, 450 | 501 | 550), "{verb}: {text}");
+        }
+    }
+    for verb in ["PWD", "MLST", "STAT -R /", "STAT ."] {
+        let (code, text) = raw.say(verb);
+        assert!(matches!(code, 212 | 213 | 250 | 257 | 501 | 550), "{verb}: {text}");
+    }
+    for _ in 0..depth {
+        raw.expect(250, "CDUP");
+        let (code, text) = raw.say(&format!("RMD {name}"));
+        assert!(matches!(code, 250 | 550), "{text}");
+    }
+    raw.expect(257, "PWD");
+    serves(&depot);
+}
