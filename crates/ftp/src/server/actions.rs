@@ -47,6 +47,8 @@ impl Server {
                 | Command::Protected
                 | Command::Quit
                 | Command::Rein
+                // RFC 959 section 5.4 has no 530 for ABOR: there is nothing to abort, which is no secret.
+                | Command::Abor
                 | Command::Noop
                 | Command::Help(_)
                 | Command::Feat

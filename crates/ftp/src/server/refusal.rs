@@ -30,7 +30,8 @@ pub(super) fn of_listen(how: Passive, why: &Refusal) -> Reply {
         (Passive::Lpsv, Refusal::WrongFamily) => reply::long_family_not_supported(),
         (_, Refusal::WrongFamily) => reply::family_not_supported(),
         (_, Refusal::SwitchedOff) => reply::not_allowed_here(),
-        _ => reply::because(421, "No port is free for a data connection; try again later."),
+        // Not 421, which says that the session ends (RFC 959 section 4.2.2).
+        _ => reply::because(425, "No port is free for a data connection; try again later."),
     }
 }
 

@@ -47,6 +47,19 @@ pub fn from_settings(script: &Script) -> (Server, Depot) {
     (Server::new(Arc::new(config)), depot)
 }
 
+/// Names that say of themselves why nothing comes of them.
+fn refused(path: &[u8]) -> Option<Refusal> {
+    match path {
+        b"forbidden" => Some(Refusal::NoPermission),
+        b"busy" => Some(Refusal::Busy),
+        b"costly" => Some(Refusal::NeedsAccount),
+        b"full" => Some(Refusal::NoSpace),
+        b"nameless" => Some(Refusal::NameNotAllowed),
+        b"missing" => Some(Refusal::NotFound),
+        _ => None,
+    }
+}
+
 impl Depot {
     fn full(&self, path: &PathName) -> String {
         let text = path.to_text();
@@ -72,6 +85,7 @@ impl Depot {
             }
             Request::WorkingDirectory => Ok(Answer::Directory(name(&self.directory))),
             Request::MakeDirectory(path) => Ok(Answer::Directory(name(&self.full(&path)))),
+            Request::RemoveDirectory(path) if path.as_bytes() == b"empty" => Ok(Answer::Done),
             Request::RemoveDirectory(_) => Err(Refusal::NotEmpty),
             Request::Delete(path) => self.size(&path).map(|_| Answer::Done),
             Request::RenameFrom(path) | Request::CopyFrom(path) => self.size(&path).map(|_| Answer::Done),
@@ -101,6 +115,7 @@ impl Depot {
                 Ok(Answer::Checksum { digest: "CAFE".to_owned(), start, end: end.unwrap_or(size) })
             }
             Request::ChangeMode(..) => Err(Refusal::NoPermission),
+            Request::Mount(path) if path.as_bytes() == b"disk" => Ok(Answer::Done),
             Request::Mount(_) => Err(Refusal::NoPermission),
             Request::Available(_) => Ok(Answer::Number(1_000_000)),
             Request::Quota => Ok(Answer::Lines(vec!["Used 49 of 1000000 octets.".to_owned()])),
@@ -143,9 +158,11 @@ impl Owner<Server> for Depot {
                     Ok(size) => session.transfer_begins(false, false, format!("Sending {size} octets.")),
                     Err(why) => session.refuse(why),
                 },
-                What::Store(path) if path.as_bytes() == b"forbidden" => session.refuse(Refusal::NoPermission),
-                What::Store(path) if path.as_bytes() == b"busy" => session.refuse(Refusal::Busy),
-                What::Store(path) if path.as_bytes() == b"costly" => session.refuse(Refusal::NeedsAccount),
+                What::Store(path) | What::Append(path) | What::List(Some(path)) | What::Names(Some(path))
+                    if let Some(why) = refused(path.as_bytes()) =>
+                {
+                    session.refuse(why);
+                }
                 What::StoreUnique(_) => session.transfer_begins(true, false, "FILE: unique.1".to_owned()),
                 What::Store(_) | What::Append(_) => {
                     session.transfer_begins(true, false, "Receiving.".to_owned())
