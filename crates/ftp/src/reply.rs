@@ -59,18 +59,28 @@ replies! {
     cannot_connect = 425 "Cannot open the data connection.";
     /// 425
     no_data_address = 425 "Use PASV, EPSV, PORT or EPRT first.";
+    /// 425
+    no_port_free = 425 "No port is free for a data connection; try again later.";
+    /// 425
+    data_tls_failed = 425 "TLS failed on the data connection.";
     /// 426
     connection_lost = 426 "The data connection was closed; transfer aborted.";
     /// 426 by ABOR.
     transfer_aborted = 426 "Transfer aborted.";
+    /// 426: the data connection stood still.
+    too_slow = 426 "Nothing moved for too long; transfer aborted.";
     /// 431: no security mechanism at the moment.
     security_unavailable = 431 "TLS is not available here.";
     /// 450
     busy = 450 "The file is in use.";
     /// 451
     local_error = 451 "Local error; the action was not carried out.";
+    /// 451 by ABOR.
+    action_aborted = 451 "Aborted; the action was not carried out.";
     /// 452
     no_space = 452 "Not enough storage space.";
+    /// 452 after a 150.
+    ran_out_of_space = 452 "Not enough storage space; nothing was kept.";
     /// 500
     unknown_command = 500 "Command not understood.";
     /// 500
@@ -141,6 +151,12 @@ replies! {
     quota_exceeded = 552 "Storage quota exceeded.";
     /// 553
     name_not_allowed = 553 "This file name is not allowed.";
+    /// 553 of RNTO and its like, for the new name.
+    name_exists = 553 "It exists already.";
+    /// 553, for the new name.
+    name_not_permitted = 553 "Permission denied.";
+    /// 553, for the new name.
+    name_not_found = 553 "No such file or directory.";
     /// 554: RFC 3659 section 5 with 1123.
     restart_not_possible = 554 "The file cannot be taken up there.";
     /// 501: RFC 2428 section 4.
@@ -229,14 +245,44 @@ pub enum Information {
     Facts = 250,
 }
 
-/// 227, 228, 229: where the server listens. RFC 959 section 4.1.2 and RFC 2428 section 3.
-pub fn passive(code: u16, words: &str, at: &str) -> Reply {
-    Reply::new(code, format!("{words} {at}"))
+/// 227: where the server listens (RFC 959 section 4.1.2).
+pub fn passive(at: &str) -> Reply {
+    Reply::new(227, format!("Entering Passive Mode {at}"))
 }
 
-/// A reply with words of its own.
-pub fn because(code: u16, words: &str) -> Reply {
-    Reply::new(code, words.to_owned())
+/// 228: where it listens, in the long form (RFC 1639).
+pub fn long_passive(at: &str) -> Reply {
+    Reply::new(228, format!("Entering Long Passive Mode {at}"))
+}
+
+/// 229: at which port it listens (RFC 2428 section 3).
+pub fn extended_passive(at: &str) -> Reply {
+    Reply::new(229, format!("Entering Extended Passive Mode {at}"))
+}
+
+/// 421 in these words: nobody is served now.
+pub fn turned_away(words: &str) -> Reply {
+    Reply::new(421, words.to_owned())
+}
+
+/// 451 in these words: a transfer that had begun failed.
+pub fn transfer_failed(words: &str) -> Reply {
+    Reply::new(451, words.to_owned())
+}
+
+/// 530 in these words.
+pub fn login_refused(words: &str) -> Reply {
+    Reply::new(530, words.to_owned())
+}
+
+/// 550 in these words.
+pub fn action_refused(words: &str) -> Reply {
+    Reply::new(550, words.to_owned())
+}
+
+/// 551 in these words: the pages that came are no file.
+pub fn invalid_pages(words: &str) -> Reply {
+    Reply::new(551, words.to_owned())
 }
 
 /// 250: XCRC and its like.

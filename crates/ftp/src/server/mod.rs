@@ -234,7 +234,7 @@ impl Server {
 
     /// Nobody is served now: says so, and ends the session.
     pub fn turn_away(&mut self, words: &str) {
-        self.end(reply::because(421, words));
+        self.end(reply::turned_away(words));
     }
 
     /// Says something and ends the session, whatever it is about.

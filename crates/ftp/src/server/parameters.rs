@@ -95,19 +95,18 @@ impl Server {
         let Some(Asked::Listen(how)) = self.asked.take() else { return };
         self.settings.connection = Connection::Passive;
         let answer = match how {
-            Passive::Pasv => pasv_answer(announced)
-                .map_or_else(reply::cannot_connect, |at| reply::passive(227, "Entering Passive Mode", &at)),
+            Passive::Pasv => {
+                pasv_answer(announced).map_or_else(reply::cannot_connect, |at| reply::passive(&at))
+            }
             Passive::Epsv(family) => {
                 let is_v4 = matches!(announced.ip().to_canonical(), IpAddr::V4(_));
                 match family {
                     Some(AddressFamily::V4) if !is_v4 => reply::family_not_supported(),
                     Some(AddressFamily::V6) if is_v4 => reply::family_not_supported(),
-                    _ => {
-                        reply::passive(229, "Entering Extended Passive Mode", &epsv_answer(announced.port()))
-                    }
+                    _ => reply::extended_passive(&epsv_answer(announced.port())),
                 }
             }
-            Passive::Lpsv => reply::passive(228, "Entering Long Passive Mode", &lpsv_answer(announced)),
+            Passive::Lpsv => reply::long_passive(&lpsv_answer(announced)),
         };
         self.say(&answer);
     }

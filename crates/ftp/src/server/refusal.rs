@@ -20,7 +20,7 @@ pub(super) fn of_command(error: InvalidCommand) -> Reply {
 pub(super) fn of_access(why: &Refusal) -> Reply {
     match why {
         Refusal::LoginUnavailable | Refusal::LocalError => reply::login_unavailable(),
-        Refusal::Because(words) => reply::because(530, words),
+        Refusal::Because(words) => reply::login_refused(words),
         _ => reply::login_failed(),
     }
 }
@@ -31,7 +31,7 @@ pub(super) fn of_listen(how: Passive, why: &Refusal) -> Reply {
         (_, Refusal::WrongFamily) => reply::family_not_supported(),
         (_, Refusal::SwitchedOff) => reply::not_allowed_here(),
         // Not 421, which says that the session ends (RFC 959 section 4.2.2).
-        _ => reply::because(425, "No port is free for a data connection; try again later."),
+        _ => reply::no_port_free(),
     }
 }
 
@@ -52,9 +52,9 @@ pub(super) fn of_action(command: &Command, why: &Refusal) -> Reply {
     );
     match why {
         Refusal::NotForThat => reply::parameter_not_implemented(),
-        Refusal::Exists if names => reply::because(553, "It exists already."),
-        Refusal::NoPermission if names => reply::because(553, "Permission denied."),
-        Refusal::NotFound if names => reply::because(553, "No such file or directory."),
+        Refusal::Exists if names => reply::name_exists(),
+        Refusal::NoPermission if names => reply::name_not_permitted(),
+        Refusal::NotFound if names => reply::name_not_found(),
         Refusal::NotFound => reply::no_such_file(),
         other => common(other),
     }
@@ -75,23 +75,21 @@ pub(super) fn of_transfer(why: &Refusal) -> Reply {
 pub(super) fn of_ended(failure: &TransferFailure) -> Reply {
     match failure {
         TransferFailure::CannotConnect => reply::cannot_connect(),
-        TransferFailure::TlsFailed => reply::because(425, "TLS failed on the data connection."),
+        TransferFailure::TlsFailed => reply::data_tls_failed(),
         TransferFailure::NotResumed => reply::session_not_resumed(),
         TransferFailure::ConnectionLost | TransferFailure::Data(DataError::Truncated) => {
             reply::connection_lost()
         }
-        TransferFailure::TooSlow => reply::because(426, "Nothing moved for too long; transfer aborted."),
+        TransferFailure::TooSlow => reply::too_slow(),
         TransferFailure::Aborted => reply::transfer_aborted(),
         // 551 was meant for page types, 451 is for the rest.
         TransferFailure::Data(error @ (DataError::InvalidPage | DataError::TooManyPages)) => {
-            reply::because(551, &error.to_string())
+            reply::invalid_pages(&error.to_string())
         }
-        TransferFailure::Data(error) => reply::because(451, &error.to_string()),
+        TransferFailure::Data(error) => reply::transfer_failed(&error.to_string()),
         TransferFailure::File(Refusal::QuotaExceeded) => reply::quota_exceeded(),
-        TransferFailure::File(Refusal::NoSpace) => {
-            reply::because(452, "Not enough storage space; nothing was kept.")
-        }
-        TransferFailure::File(Refusal::Because(words)) => reply::because(451, words),
+        TransferFailure::File(Refusal::NoSpace) => reply::ran_out_of_space(),
+        TransferFailure::File(Refusal::Because(words)) => reply::transfer_failed(words),
         TransferFailure::File(_) => reply::local_error(),
     }
 }
@@ -112,8 +110,8 @@ fn common(why: &Refusal) -> Reply {
         Refusal::NeedsAccount => reply::account_for_storing(),
         Refusal::SwitchedOff => reply::not_allowed_here(),
         Refusal::InvalidRange => reply::invalid_argument("The file does not have these octets."),
-        Refusal::Stopped => reply::because(451, "Aborted; the action was not carried out."),
-        Refusal::Because(words) => reply::because(550, words),
+        Refusal::Stopped => reply::action_aborted(),
+        Refusal::Because(words) => reply::action_refused(words),
         _ => reply::local_error(),
     }
 }
