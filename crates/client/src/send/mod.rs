@@ -8,6 +8,7 @@ mod dialogue;
 mod dsn;
 mod failure;
 mod faults;
+pub(crate) mod head;
 mod plan;
 mod prepare;
 mod progress;

@@ -10,10 +10,9 @@ use packetboat_message::fields::{RawField, fields};
 use packetboat_message::{Field, HeaderEnd, HeaderScan, Mailbox};
 
 use super::failure::{Failure, FailureKind};
+use super::head::Head;
 use super::spool::{Kept, Spool, SpoolError};
 
-/// Octets of a header at most; it is held in memory.
-const HEADER_MAX: usize = 1024 * 1024;
 /// Octets read at once.
 const READ_MAX: usize = 64 * 1024;
 
@@ -86,32 +85,15 @@ impl RawMessage {
 /// A message on its way in.
 #[derive(Default)]
 struct Intake {
-    scan: HeaderScan,
-    header: Vec<u8>,
+    head: Head,
     body: Spool,
     body_is_eight_bit: bool,
 }
 
 impl Intake {
     fn push(&mut self, octets: &[u8]) -> Result<(), Failure> {
-        if self.scan.ended().is_some() {
-            return self.push_body(octets);
-        }
-        self.scan.push(octets);
-        self.header.extend_from_slice(octets);
-        if self.scan.ended().is_some() {
-            return self.end_header();
-        }
-        if self.header.len() > HEADER_MAX {
-            return Err(Failure::new(FailureKind::Data, "the header of the message is longer than 1 MiB"));
-        }
-        Ok(())
-    }
-
-    fn end_header(&mut self) -> Result<(), Failure> {
-        let len = usize::try_from(self.scan.len()).unwrap_or(usize::MAX).min(self.header.len());
-        let rest = self.header.split_off(len);
-        self.push_body(&rest)
+        let body = self.head.push(octets);
+        self.push_body(&body.map_err(|error| Failure::new(FailureKind::Data, error.to_string()))?)
     }
 
     fn push_body(&mut self, octets: &[u8]) -> Result<(), Failure> {
@@ -129,25 +111,20 @@ impl Intake {
     }
 
     fn finish(mut self, addresses_matter: bool) -> Result<RawMessage, Failure> {
-        let end = match self.scan.ended() {
-            Some(end) => end,
-            None => {
-                let end = self.scan.finish();
-                self.end_header()?;
-                end
-            }
-        };
-        let named = fields(&self.header).any(|field| !field.name.is_empty());
+        let (end, rest) = self.head.finish();
+        self.push_body(&rest)?;
+        let octets = self.head.octets();
+        let named = fields(octets).any(|field| !field.name.is_empty());
         if !named {
-            let said = match (self.header.is_empty(), self.body.is_empty()) {
+            let said = match (octets.is_empty(), self.body.is_empty()) {
                 (true, true) => "there is no message: the input is empty",
                 _ => "the input is no message: it does not begin with header fields",
             };
             return Err(Failure::new(FailureKind::Data, said)
                 .hint("Without --raw and -t the input is taken as the text of a new message."));
         }
-        let addressed = Addressed::read(&self.header, &self.scan, addresses_matter)?;
-        let mut header: Vec<u8> = fields(&self.header)
+        let addressed = Addressed::read(octets, self.head.scan(), addresses_matter)?;
+        let mut header: Vec<u8> = fields(octets)
             .filter(|field| field.is_kept())
             .flat_map(|field| field.whole.iter().copied())
             .collect();

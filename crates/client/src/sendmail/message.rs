@@ -4,16 +4,16 @@ use std::io::{self, Read};
 
 use jiff::Zoned;
 use packetboat_message::crlf::CrlfLines;
-use packetboat_message::fields::fields;
-use packetboat_message::{Address, Domain, Field, HeaderScan, Mailbox, date, message_id};
+use packetboat_message::{Address, Domain, Field, Mailbox, date, message_id};
 use thiserror::Error;
 
+use super::dots::Dots;
+use super::header::Header;
 use super::qualify::qualify;
 use super::{Arguments, Home};
+use crate::send::head::{Head, TooLong};
 use crate::send::spool::{Kept, Spool, SpoolError};
 
-/// Octets of a header at most; it is held in memory.
-const HEADER_MAX: usize = 1024 * 1024;
 /// Octets read at once.
 const READ_MAX: usize = 64 * 1024;
 /// Octets of a line at most, without its CRLF (RFC 5321 section 4.5.3.1.6).
@@ -97,7 +97,7 @@ impl Message {
                 }
                 None => lines.push(chunk, &mut normal),
             }
-            let ended = count == 0 || dots.as_ref().is_some_and(|dots| dots.ended);
+            let ended = count == 0 || dots.as_ref().is_some_and(|dots| dots.has_ended());
             if ended {
                 lines.finish(&mut normal);
             }
@@ -129,66 +129,10 @@ impl Message {
     }
 }
 
-/// A line with nothing but a dot ends a message.
-#[derive(Debug, Default)]
-struct Dots {
-    line: Line,
-    ended: bool,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    #[default]
-    Start,
-    Dot,
-    DotCr,
-    Middle,
-}
-
-impl Dots {
-    /// Appends what of a chunk stands before the end. A dot that begins a line is held back until it is clear what it is.
-    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        for &octet in chunk {
-            if self.ended {
-                return;
-            }
-            let (held, next): (&[u8], Line) = match (self.line, octet) {
-                (Line::Start, b'.') => {
-                    self.line = Line::Dot;
-                    continue;
-                }
-                (Line::Dot, b'\r') => {
-                    self.line = Line::DotCr;
-                    continue;
-                }
-                (Line::Dot | Line::DotCr, b'\n') => {
-                    self.ended = true;
-                    continue;
-                }
-                (Line::Dot, _) => (b".", Line::Middle),
-                (Line::DotCr, _) => (b".\r", Line::Middle),
-                (_, b'\n') => (b"", Line::Start),
-                _ => (b"", Line::Middle),
-            };
-            out.extend_from_slice(held);
-            out.push(octet);
-            self.line = next;
-        }
-    }
-
-    /// The input is over.
-    fn finish(&self, out: &mut Vec<u8>) {
-        if !self.ended && matches!(self.line, Line::Dot | Line::DotCr) {
-            out.push(b'.');
-        }
-    }
-}
-
 /// A message on its way in.
 #[derive(Debug)]
 struct Taken {
-    scan: HeaderScan,
-    header: Vec<u8>,
+    head: Head,
     body: Spool,
     content: Content,
     column: usize,
@@ -196,36 +140,14 @@ struct Taken {
 
 impl Default for Taken {
     fn default() -> Taken {
-        Taken {
-            scan: HeaderScan::new(),
-            header: Vec::new(),
-            body: Spool::default(),
-            content: Content::SevenBit,
-            column: 0,
-        }
+        Taken { head: Head::default(), body: Spool::default(), content: Content::SevenBit, column: 0 }
     }
 }
 
 impl Taken {
     fn push(&mut self, octets: &[u8]) -> Result<(), MessageError> {
-        if self.scan.ended().is_some() {
-            return self.push_body(octets);
-        }
-        self.scan.push(octets);
-        self.header.extend_from_slice(octets);
-        if self.scan.ended().is_some() {
-            return self.end_header();
-        }
-        if self.header.len() > HEADER_MAX {
-            return Err(MessageError::Header);
-        }
-        Ok(())
-    }
-
-    fn end_header(&mut self) -> Result<(), MessageError> {
-        let len = usize::try_from(self.scan.len()).unwrap_or(usize::MAX).min(self.header.len());
-        let rest = self.header.split_off(len);
-        self.push_body(&rest)
+        let body = self.head.push(octets).map_err(|TooLong| MessageError::Header)?;
+        self.push_body(&body)
     }
 
     fn push_body(&mut self, octets: &[u8]) -> Result<(), MessageError> {
@@ -257,11 +179,9 @@ impl Taken {
         now: &Zoned,
         random: [u8; 12],
     ) -> Result<Message, MessageError> {
-        if self.scan.ended().is_none() {
-            self.scan.finish();
-            self.end_header()?;
-        }
-        let header = Header::read(&self.header, home);
+        let (_, rest) = self.head.finish();
+        self.push_body(&rest)?;
+        let (header, scan) = (Header::read(self.head.octets(), home), self.head.scan());
         let sender = sender(arguments, home)?;
         let mut recipients = Vec::new();
         for typed in &arguments.recipients {
@@ -278,13 +198,13 @@ impl Taken {
             return Err(MessageError::Nobody);
         }
         let mut text = Vec::with_capacity(header.kept.len() + 256);
-        if !self.scan.has(Field::Date) {
+        if !scan.has(Field::Date) {
             text.extend_from_slice(format!("Date: {}\r\n", date::format(now)).as_bytes());
         }
-        if !self.scan.has(Field::From) {
+        if !scan.has(Field::From) {
             text.extend_from_slice(from(arguments, home, sender.as_ref())?.as_bytes());
         }
-        if !self.scan.has(Field::MessageId) {
+        if !scan.has(Field::MessageId) {
             let domain = home.domain.parse().unwrap_or(Domain::Literal([127, 0, 0, 1].into()));
             text.extend_from_slice(
                 format!("Message-ID: {}\r\n", message_id(now.timestamp(), random, &domain)).as_bytes(),
@@ -293,66 +213,6 @@ impl Taken {
         text.extend_from_slice(&header.kept);
         text.extend_from_slice(b"\r\n");
         Ok(Message { sender, recipients, content: self.content, header: text, body: self.body.finish() })
-    }
-}
-
-/// The header as it came.
-#[derive(Debug, Default)]
-struct Header {
-    /// The fields that stay, addresses complete.
-    kept: Vec<u8>,
-    /// The values of the fields that name recipients. Fields that begin with `Resent-`, where there are any, count instead
-    /// of those without (RFC 5322 section 3.6.6).
-    recipients: Vec<String>,
-}
-
-/// Fields with addresses, which may be those of users of this machine.
-const ADDRESSES: [&str; 11] = [
-    "From",
-    "Sender",
-    "Reply-To",
-    "To",
-    "Cc",
-    "Bcc",
-    "Resent-From",
-    "Resent-Sender",
-    "Resent-To",
-    "Resent-Cc",
-    "Resent-Bcc",
-];
-/// Fields that are for the mail system on its way in, or for others not to see.
-const DROPPED: [&str; 4] = ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length"];
-
-impl Header {
-    fn read(header: &[u8], home: &Home) -> Header {
-        let mut out = Header { kept: Vec::with_capacity(header.len() + 64), recipients: Vec::new() };
-        let (mut first, mut resent) = (Vec::new(), Vec::new());
-        for field in fields(header) {
-            let name = |names: &[&str]| names.iter().any(|name| field.is(name));
-            if name(&["To", "Cc", "Bcc"]) {
-                first.push(field.text());
-            } else if name(&["Resent-To", "Resent-Cc", "Resent-Bcc"]) {
-                resent.push(field.text());
-            }
-            // The only lines without a name are the line `From …` of a mailbox file and the empty one.
-            let is_stray = field.name.is_empty();
-            if name(&DROPPED) || is_stray {
-                continue;
-            }
-            match std::str::from_utf8(field.value) {
-                Ok(value) if name(&ADDRESSES) => {
-                    out.kept.extend_from_slice(field.name);
-                    out.kept.push(b':');
-                    let end = value.trim_end().len();
-                    let (value, line_end) = value.split_at(end);
-                    out.kept.extend_from_slice(qualify(value, &home.domain).as_bytes());
-                    out.kept.extend_from_slice(line_end.as_bytes());
-                }
-                _ => out.kept.extend_from_slice(field.whole),
-            }
-        }
-        out.recipients = if resent.is_empty() { first } else { resent };
-        out
     }
 }
 

@@ -6,6 +6,8 @@
 //! then is not known here.
 
 mod arguments;
+mod dots;
+mod header;
 mod message;
 mod qualify;
 
