@@ -2,19 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use packetboat_files::{
-    Algorithm, Grant, How, Mount, Refusal, Rights, Rules, Space, Sync, Tree, VirtualPath,
-};
+use packetboat_files::{Algorithm, Grant, How, Mount, Refusal, Rights, Rules, Space, Sync, Tree};
+use support::path;
 
 const CRC_OF_123456789: &str = "cbf43926";
-
-fn path(text: &str) -> VirtualPath {
-    VirtualPath::root().resolve(text.as_bytes()).unwrap()
-}
 
 fn space(root: &Path, checksums: Vec<Algorithm>) -> Space {
     let mounts = vec![Mount { at: path("/"), tree: Tree::open(root).unwrap() }];

@@ -2,20 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use packetboat_files::{Algorithm, Grant, How, Kind, Mount, Refusal, Rights, Space, Sync, Tree, VirtualPath};
-
-fn path(text: &str) -> VirtualPath {
-    VirtualPath::root().resolve(text.as_bytes()).unwrap()
-}
+use packetboat_files::{Algorithm, How, Kind, Refusal, Rights, Space, VirtualPath};
+use support::path;
 
 fn space_with(root: &Path, grants: &[(&str, Rights)]) -> Space {
-    let mounts = vec![Mount { at: path("/"), tree: Tree::open(root).unwrap() }];
-    let grants = grants.iter().map(|(at, rights)| Grant { path: path(at), rights: *rights }).collect();
-    Space::new(mounts, grants, Sync::Never, 0o022).resumed_by("anna")
+    support::space_with(root, grants).resumed_by("anna")
 }
 
 fn space(root: &Path) -> Space {

@@ -2,18 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use packetboat_files::{
     Grant, How, Keeping, Limits, MemoryShare, Mount, Refusal, Rights, Rules, Share, Space, Sweep, Swept,
-    Sync, Tree, Usage, VirtualPath,
+    Sync, Tree, Usage,
 };
-
-fn path(text: &str) -> VirtualPath {
-    VirtualPath::root().resolve(text.as_bytes()).unwrap()
-}
+use support::path;
 
 fn space_of(root: &Path, user: &str, rights: Rights, rules: Rules) -> Space {
     let mounts = vec![Mount { at: path("/"), tree: Tree::open(root).unwrap() }];

@@ -2,17 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use packetboat_files::{
-    Grant, How, Limits, MemoryShare, Mount, Refusal, Rights, Share, Space, Sync, Tree, Usage, VirtualPath,
+    Grant, How, Limits, MemoryShare, Mount, Refusal, Rights, Share, Space, Sync, Tree, Usage,
 };
-
-fn path(text: &str) -> VirtualPath {
-    VirtualPath::root().resolve(text.as_bytes()).unwrap()
-}
+use support::path;
 
 fn space(root: &Path, octets: u64, files: u64) -> (Space, Arc<MemoryShare>) {
     let limits = Limits { octets: Some(octets), files: Some(files) };

@@ -2,27 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use packetboat_files::{Grant, How, Kind, Mount, Refusal, Right, Rights, Space, Sync, Tree, VirtualPath};
-
-fn path(text: &str) -> VirtualPath {
-    VirtualPath::root().resolve(text.as_bytes()).unwrap()
-}
-
-fn space_with(root: &Path, grants: &[(&str, Rights)]) -> Space {
-    let mounts = vec![Mount { at: path("/"), tree: Tree::open(root).unwrap() }];
-    let grants = grants.iter().map(|(at, rights)| Grant { path: path(at), rights: *rights }).collect();
-    Space::new(mounts, grants, Sync::Never, 0o022)
-}
-
-fn space(root: &Path) -> Space {
-    space_with(root, &[("/", Rights::ALL)])
-}
+use packetboat_files::{How, Kind, Mount, Refusal, Right, Rights, Space, Tree};
+use support::{path, space, space_with};
 
 fn put(space: &Space, at: &str, how: How, data: &[u8], random: u64) -> Result<Vec<u8>, Refusal> {
     let upload = space.store(&path(at), how, None, random)?;

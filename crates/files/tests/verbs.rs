@@ -2,24 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+mod support;
+
 use std::sync::atomic::AtomicBool;
 
-use packetboat_files::{Algorithm, Grant, How, Mount, Refusal, Rights, Space, Sync, Tree, VirtualPath};
-
-fn path(text: &str) -> VirtualPath {
-    VirtualPath::root().resolve(text.as_bytes()).unwrap()
-}
-
-fn space_with(root: &Path, grants: &[(&str, Rights)]) -> Space {
-    let mounts = vec![Mount { at: path("/"), tree: Tree::open(root).unwrap() }];
-    let grants = grants.iter().map(|(at, rights)| Grant { path: path(at), rights: *rights }).collect();
-    Space::new(mounts, grants, Sync::Never, 0o022)
-}
-
-fn space(root: &Path) -> Space {
-    space_with(root, &[("/", Rights::ALL)])
-}
+use packetboat_files::{Algorithm, How, Refusal, Rights, VirtualPath};
+use support::{path, space, space_with};
 
 fn on() -> AtomicBool {
     AtomicBool::new(false)
