@@ -73,7 +73,7 @@ impl Default for Owner {
 /// Where a path leads on this machine.
 pub(crate) struct Place<'a> {
     pub(crate) tree: &'a Tree,
-    pub(crate) parts: Vec<Vec<u8>>,
+    pub(crate) parts: &'a [Vec<u8>],
 }
 
 impl Space {
@@ -185,10 +185,10 @@ impl Space {
         self.mounts.push(mount);
     }
 
-    pub(crate) fn place(&self, path: &VirtualPath) -> Result<Place<'_>, Refusal> {
+    pub(crate) fn place<'a>(&'a self, path: &'a VirtualPath) -> Result<Place<'a>, Refusal> {
         let fits = self.mounts.iter().filter_map(|mount| Some((mount, path.under(&mount.at)?)));
         let (mount, parts) = fits.max_by_key(|(mount, _)| mount.at.parts().len()).ok_or(Refusal::NotFound)?;
-        Ok(Place { tree: &mount.tree, parts: parts.to_vec() })
+        Ok(Place { tree: &mount.tree, parts })
     }
 
     /// The directory that holds a path's last name, and that name. A place where a tree appears cannot be changed from
@@ -196,7 +196,7 @@ impl Space {
     pub(crate) fn parent(&self, path: &VirtualPath) -> Result<(OwnedFd, Vec<u8>), Refusal> {
         let place = self.place(path)?;
         let (name, above) = place.parts.split_last().ok_or(Refusal::NoPermission)?;
-        allowed(&place.parts)?;
+        allowed(place.parts)?;
         Ok((place.tree.directory(above)?, name.clone()))
     }
 
@@ -207,7 +207,7 @@ impl Space {
         if matches!(entry.kind, Kind::File | Kind::Directory) {
             let place = self.place(path)?;
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-            let file = place.tree.open_at(&place.parts, flags, Mode::empty());
+            let file = place.tree.open_at(place.parts, flags, Mode::empty());
             entry.created = file.ok().and_then(made::told).or(entry.created);
         }
         Ok(entry)
@@ -221,7 +221,7 @@ impl Space {
 
     pub(crate) fn look(&self, path: &VirtualPath) -> Result<Entry, Refusal> {
         let place = self.place(path)?;
-        let found = place.tree.open_at(&place.parts, OFlags::PATH, Mode::empty())?;
+        let found = place.tree.open_at(place.parts, OFlags::PATH, Mode::empty())?;
         let mut entry = look(&found, b"")?;
         entry.name = path.parts().last().cloned().unwrap_or_else(|| b"/".to_vec());
         Ok(entry)
@@ -243,7 +243,7 @@ impl Space {
     pub fn read(&self, path: &VirtualPath) -> Result<(File, Entry), Refusal> {
         self.permits(path, Right::Read)?;
         let place = self.place(path)?;
-        let file = place.tree.file(&place.parts)?;
+        let file = place.tree.file(place.parts)?;
         let mut entry = look(&file, b"")?;
         entry.name = path.parts().last().cloned().unwrap_or_default();
         match entry.kind {
@@ -257,7 +257,7 @@ impl Space {
         self.permits(path, Right::List)?;
         let place = self.place(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
-        let directory = place.tree.open_at(&place.parts, flags, Mode::empty())?;
+        let directory = place.tree.open_at(place.parts, flags, Mode::empty())?;
         let within = self.mounts.iter().filter_map(|mount| Some((mount.at.under(path)?.first()?, mount)));
         let mut more: Vec<Entry> = Vec::new();
         for (name, _) in within {
@@ -373,7 +373,7 @@ impl Space {
             return Ok((upload, 0));
         }
         let place = self.place(path)?;
-        let old = place.tree.file(&place.parts)?;
+        let old = place.tree.file(place.parts)?;
         let octets = old.metadata()?.len();
         upload.begin_with(&old, octets)?;
         Ok((upload, octets))
@@ -538,7 +538,7 @@ impl Space {
         }
         let place = self.place(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = place.tree.open_at(&place.parts, flags, Mode::empty())?;
+        let file = place.tree.open_at(place.parts, flags, Mode::empty())?;
         Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o777))?)
     }
 
@@ -564,7 +564,7 @@ impl Space {
     /// Octets that are free on the disk of a path.
     pub fn free(&self, path: &VirtualPath) -> Result<u64, Refusal> {
         let place = self.place(path)?;
-        let found = place.tree.open_at(&place.parts, OFlags::PATH, Mode::empty())?;
+        let found = place.tree.open_at(place.parts, OFlags::PATH, Mode::empty())?;
         let facts = rustix::fs::fstatvfs(found)?;
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
