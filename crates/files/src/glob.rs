@@ -277,6 +277,6 @@ mod tests {
                 assert!(!made.matches(&name));
             }
         }
-        assert!(begin.elapsed().as_secs() < 30, "a generous limit: an exponential one takes years");
+        assert!(begin.elapsed().as_secs() < 300, "a generous limit: an exponential one takes years");
     }
 }

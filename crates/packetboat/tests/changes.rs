@@ -18,7 +18,7 @@ struct Talk(BufReader<TcpStream>);
 impl Talk {
     fn with(demo: &Demo, service: &str) -> Talk {
         let stream = TcpStream::connect(demo.at(service)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut talk = Talk(BufReader::new(stream));
         talk.hear();
@@ -146,7 +146,8 @@ fn sessions_end_with_the_access_they_were_begun_with() {
     does(&demo, "account remove carol@demo.test --yes", "");
     reading.hears_its_end("-ERR access");
     bob.says("QUIT", "+OK");
-    assert!(!demo.log().contains("ERROR"), "{}", demo.log());
+    let log = demo.whole_log();
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[test]
@@ -171,7 +172,8 @@ fn a_recipient_removed_while_the_message_comes_is_a_clear_answer() {
     together.says("RCPT TO:<bob@demo.test>", "250");
     together.says("DATA", "354");
     together.says(".", "250");
-    assert!(!demo.log().contains("ERROR"), "{}", demo.log());
+    let log = demo.whole_log();
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn who_is_sending_when_the_grace_ends_is_told() {
     let pid = demo.pid().to_string();
     let kill = || assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
     kill();
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     // It has heard when nobody is let in any more.
     while TcpStream::connect(demo.at("smtp")).is_ok() {
         assert!(Instant::now() < deadline, "still open");
@@ -265,5 +267,6 @@ fn a_domain_goes_under_load_and_nobody_else_notices() {
         .into_iter()
         .sum();
     assert_eq!(kept, stayed.load(Ordering::Relaxed), "each 250 is a message");
-    assert!(!demo.log().contains("ERROR"), "{}", demo.log());
+    let log = demo.whole_log();
+    assert!(!log.contains("ERROR"), "{log}");
 }

@@ -22,7 +22,7 @@ struct Peer(BufReader<TcpStream>);
 impl Peer {
     fn connect(at: SocketAddr) -> Peer {
         let stream = TcpStream::connect(at).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream.set_nodelay(true).unwrap();
         Peer(BufReader::new(stream))
     }

@@ -381,7 +381,7 @@ fn mounted(depot: &Depot, dir: &Path, home: &Path, tree: &Tree) {
             .unwrap(),
         mountpoint.clone(),
     );
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !mountpoint.join("up").exists() {
         let log = || fs::read_to_string(dir.join("mount.log")).unwrap();
         if mount.0.try_wait().unwrap().is_some() && log().contains("fusermount") {

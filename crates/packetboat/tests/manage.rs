@@ -161,7 +161,7 @@ fn accounts_are_managed_without_a_server() {
 /// A POP3 session that has said who and by what password, and the answer.
 fn log_in(demo: &Demo, login: &str, password: &str) -> (BufReader<TcpStream>, String) {
     let stream = TcpStream::connect(demo.at("pop3")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let mut stream = BufReader::new(stream);
     write!(stream.get_mut(), "USER {login}\r\nPASS {password}\r\n").unwrap();
     let replies = [(); 3].map(|()| {

@@ -7,10 +7,10 @@ mod support;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Act, Boat, Demo, Moment, Pop3, Sink, USUAL, foreign};
+use support::{Act, Boat, Demo, Moment, Pop3, Sink, USUAL, foreign, free_port};
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const ALICE: &str = "alice@boat.test";
 
 /// Settings by which mail for other.test goes to this port, whatever fails is tried again at once, and this machine may
@@ -93,21 +93,25 @@ fn a_submission_leaves_by_the_route_of_the_demo() {
 #[test]
 fn one_connection_carries_many_messages() {
     let sink = Sink::good();
-    let boat = Boat::start(&to_port(sink.port()));
-    for _ in 0..5 {
+    let boat = Boat::start(&to_port(sink.port()).replace("idle = \"2s\"", "idle = \"100s\""));
+    for number in 1..=5 {
         hand_in(&boat, "carol@other.test", &[]);
-        sink.wait_for(1);
+        sink.wait_for(number);
     }
-    sink.wait_for(5);
     // A second one where the first was not done with its message.
     assert!(sink.connections() <= 2, "{:?}", sink.commands());
-    until("the connection to end when nothing comes", || {
-        sink.commands().contains(&"QUIT".to_owned()).then_some(())
-    });
     // Several recipients of one message at one destination go together.
     hand_in(&boat, "carol@other.test,dave@other.test,erin@sub.other.test", &[]);
     let taken = sink.wait_for(6);
     assert_eq!(taken[5].to.len(), 3);
+
+    let sink = Sink::good();
+    let boat = Boat::start(&to_port(sink.port()));
+    hand_in(&boat, "carol@other.test", &[]);
+    sink.wait_for(1);
+    until("the connection to end when nothing comes", || {
+        sink.commands().contains(&"QUIT".to_owned()).then_some(())
+    });
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn what_goes_wrong_for_a_while_is_got_over() {
                 let boat = Boat::start(&to_port(sink.port()));
                 hand_in(&boat, "carol@other.test", &[]);
                 sink.wait_for(1);
-                std::thread::sleep(Duration::from_millis(1500));
+                boat.has_sent_all();
                 assert_eq!(sink.taken().len(), 1, "{verb} {act:?}: {:?}", sink.commands());
                 assert!(mailbox(&boat, ALICE).is_empty(), "{verb} {act:?}");
             });
@@ -274,7 +278,7 @@ fn a_wrong_password_bounces_nothing() {
     ));
     boat.serve();
     hand_in(&boat, "bob@demo.test", &[]);
-    until("a refused login", || boat.log().contains("Auth").then_some(()));
+    boat.logs("Auth");
     assert!(mailbox(&boat, ALICE).is_empty());
     // The administrator writes the right one; bob's server wants to know who alice is, and she is not one of its people.
     std::fs::write(boat.dir().join("password"), "demo\n").unwrap();
@@ -423,10 +427,10 @@ fn chunks_are_sent_to_whoever_takes_them() {
 
 #[test]
 fn a_destination_that_is_not_there_is_tried_until_it_is() {
-    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let boat = Boat::start(&to_port(place.port()));
     hand_in(&boat, "carol@other.test", &[]);
-    until("a try", || boat.log().contains("not connected").then_some(()));
+    boat.logs("not connected");
     let sink = Sink::start_at(place, USUAL, false, |_| None);
     sink.wait_for(1);
 }
@@ -442,7 +446,7 @@ fn what_is_in_hand_when_the_server_ends_is_finished_or_goes_again() {
         sink.commands().iter().any(|it| it.starts_with("END")).then_some(())
     });
     boat.stop();
-    assert_eq!(sink.taken().len(), 1);
+    assert_eq!(sink.wait_for(1).len(), 1);
     boat.serve();
     hand_in(&boat, "carol@other.test", &["--h-Subject", "second"]);
     sink.wait_for(2);
@@ -459,7 +463,7 @@ fn what_is_in_hand_when_the_server_ends_is_finished_or_goes_again() {
     boat.kill();
     boat.serve();
     sink.wait_for(1);
-    std::thread::sleep(Duration::from_secs(3));
+    boat.has_sent_all();
     assert_eq!(sink.taken().len(), 1);
 }
 
@@ -471,14 +475,14 @@ fn a_reload_changes_the_routes() {
     first.wait_for(1);
     boat.write_settings(&to_port(second.port()));
     boat.reload();
-    until("the reload", || boat.log().contains("settings read again").then_some(()));
+    boat.logs("settings read again");
     hand_in(&boat, "carol@other.test", &[]);
     second.wait_for(1);
     assert_eq!(first.taken().len(), 1);
     // Who is not trusted any more may not relay.
     boat.write_settings(&to_port(second.port()).replace("127.0.0.0/8", "192.0.2.0/24"));
     boat.reload();
-    until("the second reload", || (boat.log().matches("settings read again").count() == 2).then_some(()));
+    boat.logs_times("settings read again", 2);
     let replies = support::smtp_dialogue(
         boat.at("smtp"),
         &[b"EHLO x", b"MAIL FROM:<alice@boat.test>", b"RCPT TO:<carol@other.test>"],
@@ -498,7 +502,7 @@ impl Drop for Running {
 
 #[test]
 fn postfix_smtp_sink_takes_a_thousand() {
-    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let dumps = tempfile::tempdir().unwrap();
     let mut sink = Command::new(support::program_path("smtp-sink"));
     sink.current_dir(dumps.path());
@@ -518,11 +522,12 @@ fn postfix_smtp_sink_takes_a_thousand() {
         .run();
     let count = || std::fs::read_dir(dumps.path()).unwrap().count();
     until("all to arrive", || (count() >= 1000).then_some(()));
-    std::thread::sleep(Duration::from_millis(500));
+    boat.has_sent_all();
     assert_eq!(count(), 1000);
-    let metrics = foreign("curl").args(&format!("-s http://{}/metrics", boat.at("metrics"))).run();
-    let metrics = metrics.text();
-    assert!(metrics.contains("packetboat_relay_recipients_total{outcome=\"delivered\"} 1000"), "{metrics}");
-    assert!(metrics.contains("packetboat_queue_recipients 0\n"), "{metrics}");
+    let metrics = until("all to be counted", || {
+        let metrics = foreign("curl").args(&format!("-s http://{}/metrics", boat.at("metrics"))).run().text();
+        let delivered = metrics.contains("packetboat_relay_recipients_total{outcome=\"delivered\"} 1000");
+        (delivered && metrics.contains("packetboat_queue_recipients 0\n")).then_some(metrics)
+    });
     assert!(metrics.contains("packetboat_trace_events_lost 0\n"), "{metrics}");
 }

@@ -272,15 +272,9 @@ fn world() -> World {
         a.dir().join("ca.pem").display()
     );
     boat::start(&mut a, "a.plain", &["alice"], &settings);
-    until("all listen", || (peers.listens(443) || listens(&peers, WEB, 443)).then_some(()));
+    until("all listen", || peers.listens_at(WEB, 443).then_some(()));
     until("Postfix listens", || postfix.listens(25).then_some(()));
     World { _internet: internet, _dir: dir, _dns: dns, peers, postfix, a }
-}
-
-fn listens(host: &Host, address: &str, port: u16) -> bool {
-    let mut command = host.command("nc");
-    command.args(["-z", address, &port.to_string()]);
-    command.status().is_ok_and(|status| status.success())
 }
 
 /// Hands all messages in, as a mail program does.

@@ -51,7 +51,7 @@ fn a_message_is_followed_from_its_sender_to_where_it_is() {
     assert_eq!(send.code, Some(0));
     sink.wait_for(1);
     // What became of the one that cannot be reached is told when it was tried.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     let story = loop {
         let found = trace(&dir, &["<one@laptop.test>"]).unwrap_or_default();
         match found.into_iter().next().filter(|story| words(story).len() == 4) {

@@ -16,7 +16,7 @@ use common::{Echo, Oracle};
 use packetboat_server::drive::{Link, Summary, drive};
 use packetboat_server::limits::Refusal;
 use packetboat_server::listen::{Peer, Service};
-use packetboat_server::server::{Context, Server, prepare_embedded};
+use packetboat_server::server::{Context, Prepared, Server, prepare_embedded};
 use packetboat_server::settings::{ListenAddress, Settings};
 use packetboat_server::shutdown::Phase;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -82,7 +82,10 @@ fn settings(data: &Path) -> Settings {
 }
 
 fn start(settings: Settings) -> Running {
-    let prepared = prepare_embedded(settings).unwrap();
+    run(prepare_embedded(settings).unwrap())
+}
+
+fn run(prepared: Prepared) -> Running {
     let ports = prepared.ports();
     let mut server = Server::new(prepared, None);
     for name in ["smtp", "pop3", "lmtp"] {
@@ -145,9 +148,8 @@ async fn the_grace_ends() {
     // It does not read, so it does not hear the goodbye.
     stubborn.write_all(b"ASK big 100000000\r\n").await.unwrap();
     line(&mut stubborn).await;
-    let begun = std::time::Instant::now();
-    running.stop().await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // Without an end of the grace it would never stop.
+    tokio::time::timeout(Duration::from_secs(120), running.stop()).await.unwrap();
 }
 
 #[tokio::test]
@@ -237,11 +239,20 @@ async fn ports_that_cannot_be_had_are_all_named() {
 async fn a_port_means_both_kinds_of_address() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    settings.listen.smtp = vec![ListenAddress::Port(free)];
-    let running = start(settings);
-    assert_eq!(running.ports.iter().filter(|(name, _)| *name == "smtp").count(), 2);
-    for address in ["127.0.0.1", "::1"] {
+    let has_v6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    // Below those that the system gives to connections; whoever has one of them nevertheless is passed by.
+    let first = 10_000 + (std::process::id() % 20_000) as u16;
+    let (prepared, free) = (first..first + 100)
+        .find_map(|free| {
+            settings.listen.smtp = vec![ListenAddress::Port(free)];
+            Some((prepare_embedded(settings.clone()).ok()?, free))
+        })
+        .unwrap();
+    let running = run(prepared);
+    let addresses = if has_v6 { &["127.0.0.1", "::1"][..] } else { &["127.0.0.1"] };
+    assert_eq!(running.ports.iter().filter(|(name, _)| *name == "smtp").count(), addresses.len());
+    for address in addresses {
+        let address = *address;
         let mut stream = BufReader::new(TcpStream::connect((address, free)).await.unwrap());
         assert_eq!(line(&mut stream).await, "hello");
     }

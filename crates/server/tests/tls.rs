@@ -48,7 +48,7 @@ type Stream = StreamOwned<ClientConnection, std::net::TcpStream>;
 fn blocking(client: TcpStream) -> std::net::TcpStream {
     let client = client.into_std().unwrap();
     client.set_nonblocking(false).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     client
 }
 

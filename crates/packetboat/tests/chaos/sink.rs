@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Random;
 
 /// How long a connection may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// What the sink knows of a message.
 #[derive(Debug, Clone, Default)]

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::mounts::tree;
 use super::net::Host;
+use super::until;
 
 /// What the world knows of names.
 #[derive(Debug, Default)]
@@ -38,5 +39,7 @@ impl Zone {
             .args(["--conf-file=/dev/null", "--pid-file=", "--local=/#/", "--log-queries"])
             .args(&self.arguments);
         host.start("dns", &mut command);
+        // Whoever asks before it answers has no second chance soon.
+        until("the DNS listens", || host.listens(53).then_some(()));
     }
 }

@@ -13,7 +13,7 @@ pub mod postfix;
 use std::time::{Duration, Instant};
 
 /// Mail on its way needs a moment; so do servers that start.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something is so.
 #[track_caller]

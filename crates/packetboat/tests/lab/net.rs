@@ -166,8 +166,13 @@ impl Host {
 
     /// Whether something accepts connections at this port of the host.
     pub fn listens(&self, port: u16) -> bool {
+        self.listens_at("127.0.0.1", port)
+    }
+
+    /// The same at one of its addresses.
+    pub fn listens_at(&self, address: &str, port: u16) -> bool {
         let mut command = self.command("nc");
-        command.args(["-z", "127.0.0.1", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["-z", address, &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 }

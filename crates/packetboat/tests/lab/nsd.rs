@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::mounts::{libraries, tree};
 use super::net::{Host, succeed};
+use super::until;
 
 /// How a zone is signed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,5 +79,6 @@ pub fn serve(host: &mut Host, address: &str, zones: &[(&str, Signed, &str)]) -> 
     let mut command = tool(host, "nsd");
     command.arg("-d").arg("-c").arg(dir.join("nsd.conf"));
     host.start("nsd", &mut command);
+    until("NSD listens", || host.listens_at(address, 53).then_some(()));
     anchor
 }

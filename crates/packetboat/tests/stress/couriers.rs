@@ -13,7 +13,7 @@ struct Lines(BufReader<TcpStream>);
 impl Lines {
     fn connect(at: SocketAddr) -> Outcome<Lines> {
         let stream = TcpStream::connect(at)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         stream.set_nodelay(true)?;
         Ok(Lines(BufReader::new(stream)))
     }

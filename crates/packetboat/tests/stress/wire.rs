@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::stream::{Doors, Stream};
 
 /// How long a server may take for one answer; it is a debug build under load.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Lines of dialogue that are shown when something is wrong.
 const REMEMBERED: usize = 60;
 /// Characters of each.

@@ -1,13 +1,15 @@
 //! A server with settings of one's own: `packetboat serve`.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long the server may take until it is ready or gone.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the server may take until it is ready or gone, and what must come may be awaited: on a machine that is busy
+/// with ten other things as well.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The services that listen.
 const SERVICES: [&str; 7] = ["smtp", "submission", "lmtp", "pop3", "imap", "ftp", "metrics"];
 
@@ -28,17 +30,69 @@ fn binary() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_packetboat")), PathBuf::from)
 }
 
-/// A port that is free and stays so: below those that the system gives to whoever asks for any.
+/// Ports that belong to this process as long as it holds the first of them.
+const BLOCK: u16 = 64;
+
+/// What this process has of ports.
+struct Ports {
+    /// The first port of each block, on which nothing is served: other test programs see by it whose the rest are.
+    held: Vec<TcpListener>,
+    next: u16,
+    left: u16,
+}
+
+/// A port that is free and stays so: it lies below those that the system gives to whoever asks for any, and in a block that
+/// no other test program on this machine takes.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
+    free_ports(1)
+}
+
+/// The first of so many free ports in a row.
+pub fn free_ports(count: u16) -> u16 {
+    static PORTS: Mutex<Ports> = Mutex::new(Ports { held: Vec::new(), next: 0, left: 0 });
+    assert!(count < BLOCK);
+    let mut ports = PORTS.lock().unwrap();
     loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id().wrapping_mul(64);
-        // The remainder is below 20,000.
-        let port = 10_000 + (number % 20_000) as u16;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
+        if ports.left < count {
+            let (held, first) = block();
+            ports.held.push(held);
+            (ports.next, ports.left) = (first + 1, BLOCK - 1);
+        }
+        let first = ports.next;
+        let used = (first..first + count).find(|port| !is_free(*port));
+        // Programs that are no tests have ports, too.
+        let taken = used.map_or(count, |port| port - first + 1);
+        ports.next += taken;
+        ports.left -= taken;
+        if used.is_none() {
+            return first;
         }
     }
+}
+
+fn is_free(port: u16) -> bool {
+    // The one for all addresses is in the way of each, and the other way round. Without IPv6 there is nobody.
+    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port));
+    let is_used = v6.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+    !is_used && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+}
+
+/// Takes a block that nobody has.
+fn block() -> (TcpListener, u16) {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let given = text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    // Where the system gives out nearly all ports, these are as good as any.
+    let end = if given >= 12_000_u16 { given } else { 32_768 };
+    let blocks = u32::from((end - 10_000) / BLOCK);
+    let start = std::process::id() % blocks;
+    for number in 0..blocks {
+        // At most `end`.
+        let first = 10_000 + ((start + number) % blocks) as u16 * BLOCK;
+        if let Ok(held) = TcpListener::bind((Ipv4Addr::LOCALHOST, first)) {
+            return (held, first);
+        }
+    }
+    panic!("no {BLOCK} ports from 10000 to {end} are left to tests");
 }
 
 impl Boat {
@@ -91,7 +145,7 @@ impl Boat {
         })
         .collect();
         let text = format!(
-            "hostname = \"boat.test\"\ndata = \"data\"\nstop_grace = \"5s\"\n[listen]\n{listen}{}\
+            "hostname = \"boat.test\"\ndata = \"data\"\nstop_grace = \"30s\"\n[listen]\n{listen}{}\
              [auth]\nplaintext_without_tls = true\nhash_memory = \"8 KiB\"\nhash_passes = 1\n\
              [log]\nlevel = \"debug\"\n{settings}\n",
             self.listen
@@ -128,6 +182,38 @@ impl Boat {
 
     /// Starts it, on what is there.
     pub fn serve(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let logged = self.log().len();
+            let mut child = self.spawn();
+            let ended = loop {
+                if self.ports.iter().all(|(_, port)| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok())
+                {
+                    break None;
+                }
+                if let Some(status) = child.try_wait().unwrap() {
+                    break Some(status);
+                }
+                if Instant::now() >= deadline {
+                    let _ = child.kill();
+                    panic!("it does not serve\n{}", self.log());
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            };
+            let Some(status) = ended else {
+                self.child = Some(child);
+                return;
+            };
+            // Somebody who is no test had one of the ports; a connection, or a server, that may go.
+            let log = self.log();
+            let said = log.get(logged..).unwrap_or_default();
+            let again = said.contains("another program listens there") && Instant::now() < deadline;
+            assert!(again, "it has ended: {status}\n{log}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn spawn(&self) -> Child {
         let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = match &self.before {
             None => Command::new(binary()),
@@ -141,21 +227,8 @@ impl Boat {
                 command
             }
         };
-        let child = command
-            .args(["serve", "--config"])
-            .arg(self.settings())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-        let deadline = Instant::now() + PATIENCE;
-        while self.ports.iter().any(|(_, port)| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err()) {
-            let child = self.child.as_mut().unwrap();
-            assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        command.args(["serve", "--config"]).arg(self.settings()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(log).spawn().unwrap()
     }
 
     fn log_file(&self) -> PathBuf {
@@ -170,10 +243,26 @@ impl Boat {
     /// Waits until the log holds `text`: the server writes it beside its work, so a reply may come before its line.
     #[track_caller]
     pub fn logs(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "the log does not say {text:?}\n{}", self.log());
+        self.logs_times(text, 1);
+    }
+
+    /// The same, so many times.
+    #[track_caller]
+    pub fn logs_times(&self, text: &str, times: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.log().matches(text).count() < times {
+            assert!(Instant::now() < deadline, "the log does not say {text:?} {times} times\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until nothing waits in its queue any more: whatever comes of it has come.
+    #[track_caller]
+    pub fn has_sent_all(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.run(&["queue", "list", "--json"], "").is_empty() {
+            assert!(Instant::now() < deadline, "something stays in the queue\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

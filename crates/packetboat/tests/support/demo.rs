@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long the server may take until it is ready. It is a debug build, beside other tests.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(120);
 /// How long it may take to end when it is asked to.
-const GOODBYE: Duration = Duration::from_secs(30);
+const GOODBYE: Duration = Duration::from_secs(120);
 
 /// A running server; it ends with the test.
 #[derive(Debug)]
@@ -109,6 +109,17 @@ impl Demo {
     pub fn terminate(self) -> ExitStatus {
         self.signal("TERM");
         self.ended()
+    }
+
+    /// Ends it, so that its log is whole; what that says.
+    pub fn whole_log(self) -> String {
+        let log = self.dir.with_extension("log");
+        // Where the directory is ours, it goes with us.
+        self.signal("TERM");
+        let mut demo = self;
+        let _dir = demo.own_dir.take();
+        assert!(demo.ended().success());
+        std::fs::read_to_string(log).unwrap()
     }
 
     /// Waits for it to end, when it has been told to.

@@ -48,7 +48,7 @@ impl Depot {
 
     pub fn serve(&mut self) {
         self.boat.serve();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while TcpStream::connect(self.at()).is_err() || TcpStream::connect(("127.0.0.1", self.ftps)).is_err()
         {
             assert!(Instant::now() < deadline, "no FTP here: {}", self.boat.log());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// How many seconds a foreign program may run.
-const SECONDS: &str = "60";
+const SECONDS: &str = "300";
 /// The same where it is given ten times the work.
 const LONG_SECONDS: &str = "1200";
 

@@ -11,7 +11,7 @@ use packetboat_ftp::data::{Inbound, Mode, Options, Representation};
 use packetboat_wire::{Reply, Session as _, Step};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// A session in the clear.

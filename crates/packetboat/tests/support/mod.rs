@@ -15,7 +15,7 @@ mod letters;
 mod raw_ftp;
 mod sink;
 
-pub use boat::{Boat, free_port};
+pub use boat::{Boat, free_port, free_ports};
 pub use client::{Pop3, deliver, smtp_dialogue};
 pub use demo::Demo;
 pub use depot::{Depot, blob};

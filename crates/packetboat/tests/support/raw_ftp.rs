@@ -14,7 +14,7 @@ impl Raw {
     /// Connects, and reads the greeting.
     pub fn connect(at: SocketAddr) -> Raw {
         let stream = TcpStream::connect(at).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut raw = Raw { stream: BufReader::new(stream) };
         assert_eq!(raw.reply().0, 220);
@@ -72,7 +72,7 @@ impl Raw {
         let port = said.split('|').nth(3).unwrap().parse().unwrap();
         let ip = self.stream.get_ref().peer_addr().unwrap().ip();
         let data = TcpStream::connect(SocketAddr::new(ip, port)).unwrap();
-        data.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        data.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         data
     }
 

@@ -26,8 +26,8 @@ impl fmt::Display for Record {
 }
 
 /// The services that mail programs look for by SRV, and their ports.
-pub(super) const SERVICES: [(&str, u16); 4] =
-    [("submissions", 465), ("submission", 587), ("pop3s", 995), ("pop3", 110)];
+pub(super) const SERVICES: [(&str, u16); 6] =
+    [("submissions", 465), ("submission", 587), ("imaps", 993), ("imap", 143), ("pop3s", 995), ("pop3", 110)];
 
 /// All that should be published for a domain whose mail `hostname` takes.
 pub fn records(domain: &str, hostname: &str) -> Vec<Record> {

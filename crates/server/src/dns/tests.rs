@@ -98,7 +98,7 @@ impl Lookup for Table {
     }
 }
 
-const GOOD: [&str; 11] = [
+const GOOD: [&str; 13] = [
     "mail.example.org A 192.0.2.1",
     "mail.example.org A 2001:db8::1",
     "192.0.2.1 PTR mail.example.org",
@@ -108,6 +108,8 @@ const GOOD: [&str; 11] = [
     "_dmarc.example.org TXT v=DMARC1; p=none",
     "_submissions._tcp.example.org SRV 465 mail.example.org",
     "_submission._tcp.example.org SRV 587 mail.example.org",
+    "_imaps._tcp.example.org SRV 993 mail.example.org",
+    "_imap._tcp.example.org SRV 143 mail.example.org",
     "_pop3s._tcp.example.org SRV 995 mail.example.org",
     "_pop3._tcp.example.org SRV 110 mail.example.org",
 ];
@@ -261,10 +263,9 @@ async fn a_resolver_that_fails_ends_it() {
 fn records_name_the_host_and_every_service() {
     let shown: Vec<String> = records(DOMAIN, HOST).iter().map(ToString::to_string).collect();
     assert!(shown.contains(&"example.org. MX 10 mail.example.org.".to_owned()), "{shown:?}");
-    assert!(
-        shown.contains(&"_pop3s._tcp.example.org. SRV 0 1 995 mail.example.org.".to_owned()),
-        "{shown:?}"
-    );
+    for service in ["_imaps._tcp.example.org. SRV 0 1 993", "_pop3s._tcp.example.org. SRV 0 1 995"] {
+        assert!(shown.contains(&format!("{service} mail.example.org.")), "{shown:?}");
+    }
 }
 
 /// A name server on loopback that knows a few records.

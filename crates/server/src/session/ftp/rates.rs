@@ -282,7 +282,8 @@ mod tests {
         pace.stop();
         let begun = Instant::now();
         pace.took(1 << 20);
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        // It would be twelve days.
+        assert!(begun.elapsed() < Duration::from_secs(3600));
         assert!(Pace::default().is_free() && Pace::default().piece(77) == 77);
     }
 }
