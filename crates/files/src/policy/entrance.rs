@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::{AccountDemand, Location, Quota, Rates};
 use crate::{Grant, Limits, Mount, Owner, Refusal, Rights, Share, Space, Sync, Tree, Usage, VirtualPath};
 
+/// Octets of the name of a cost centre at most.
+const COST_CENTRE_MAX: usize = 64;
+
 /// A tree that somebody finds, not opened yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
@@ -98,9 +101,16 @@ impl Entrance {
             .or_else(|| self.named.iter().find(|tree| tree.at == at))
     }
 
-    /// Whether a cost centre is one of those that there are.
+    /// Whether a cost centre is one of those that there are. It is a name that a log can hold.
     pub fn knows_cost_centre(&self, name: &str) -> bool {
-        self.cost_centres.is_empty() || self.cost_centres.iter().any(|known| known == name)
+        let decent =
+            !name.is_empty() && name.len() <= COST_CENTRE_MAX && !name.contains(|c: char| c.is_control());
+        decent && (self.cost_centres.is_empty() || self.cost_centres.iter().any(|known| known == name))
+    }
+
+    /// Whether something can be stored by somebody who has named this cost centre, or none.
+    pub fn may_store(&self, cost_centre: Option<&str>) -> bool {
+        self.account != AccountDemand::Store || cost_centre.is_some()
     }
 
     /// What may be kept in the files of one's own; `None`: nobody counts.
@@ -165,6 +175,26 @@ impl Entrance {
             space = space.resumed_by(&self.name);
         }
         Ok(Opened { space, missing })
+    }
+
+    /// Mounts the tree that SMNT calls so besides those that are there: what there is then, and the names of all that have
+    /// been mounted.
+    pub fn mount(
+        &self,
+        text: &[u8],
+        mounted: &[String],
+        share: Option<&Arc<dyn Share>>,
+    ) -> Result<(Space, Vec<String>), Refusal> {
+        let name = &self.tree_named(text).ok_or(Refusal::NotFound)?.name;
+        let mut mounted = mounted.to_vec();
+        if !mounted.contains(name) {
+            mounted.push(name.clone());
+        }
+        let opened = self.space(&mounted, share)?;
+        if opened.missing.iter().any(|(missing, _)| missing == name) {
+            return Err(Refusal::NotFound);
+        }
+        Ok((opened.space, mounted))
     }
 
     /// Whether rights differ within a tree. A link would lead from where less is allowed to where more is.

@@ -167,6 +167,15 @@ impl Policy {
         terms.or(&self.base)
     }
 
+    /// Where somebody's own files lie; `None`: they have none.
+    pub fn home(&self, visitor: Visitor<'_>) -> Option<Location> {
+        match (visitor, &self.anonymous, self.terms(visitor).home) {
+            (Visitor::Anonymous, anonymous, _) => anonymous.as_ref()?.path.expand(visitor).ok(),
+            (Visitor::Account(_), _, Some(Home::At(home))) => home.expand(visitor).ok(),
+            (Visitor::Account(_), ..) => None,
+        }
+    }
+
     /// Whether somebody could come in so, if they are who they say.
     pub fn door(&self, visitor: Visitor<'_>, arrival: Arrival) -> Result<(), Closed> {
         if matches!(visitor, Visitor::Anonymous) && self.anonymous.is_none() {

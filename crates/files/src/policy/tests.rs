@@ -274,3 +274,55 @@ fn rights_are_not_moved_away_and_a_box_keeps_what_is_in_it() {
     assert_eq!(two.commit().err(), Some(crate::Refusal::Exists));
     assert_eq!(appended.commit().err(), Some(crate::Refusal::Exists));
 }
+
+#[test]
+fn where_somebody_is_at_home() {
+    let mut policy = policy();
+    let home = |text: &str| Some(Home::At(Template::parse(text).unwrap()));
+    policy.base.home = home("/data/{domain}/{user}");
+    policy.rules = vec![
+        Rule { users: users("bob@a.test"), terms: Terms { home: home("/srv/bob"), ..Terms::default() } },
+        Rule { users: users("eve@a.test"), terms: Terms { home: Some(Home::None), ..Terms::default() } },
+    ];
+    let place = |visitor| policy.home(visitor).map(|home| home.path().display().to_string());
+    assert_eq!(place(Visitor::Account("anna@a.test")).as_deref(), Some("/data/a.test/anna"));
+    assert_eq!(place(Visitor::Account("bob@a.test")).as_deref(), Some("/srv/bob"));
+    assert_eq!(place(Visitor::Account("eve@a.test")), None);
+    assert_eq!(place(Visitor::Account("..@a.test")), None);
+    let anonymous = policy.anonymous.as_ref().unwrap().path.to_string();
+    assert_eq!(place(Visitor::Anonymous), Some(anonymous));
+}
+
+#[test]
+fn a_folder_is_mounted_besides_those_that_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut policy = policy();
+    let at = |name: &str| Template::parse(&format!("{}/{name}", dir.path().display())).unwrap();
+    policy.base.home = Some(Home::At(at("homes/{account}")));
+    let named = |name: &str| folder(name, &at(name).to_string(), None, "*", Rights::READ_ONLY);
+    policy.folders = vec![named("press"), named("nowhere")];
+    std::fs::create_dir_all(dir.path().join("press/drafts")).unwrap();
+    let entrance = policy.entrance(Visitor::Account("alice@a.test"), CLEAR).unwrap();
+    let mount = |name: &str, mounted: &[String]| entrance.mount(name.as_bytes(), mounted, None);
+    assert_eq!(mount("elsewhere", &[]).map(drop), Err(crate::Refusal::NotFound));
+    assert_eq!(mount("nowhere", &[]).map(drop), Err(crate::Refusal::NotFound));
+    let (space, mounted) = mount("press", &[]).unwrap();
+    assert!(space.enter(&path("/press/drafts")).is_ok());
+    assert_eq!(mounted, ["press"]);
+    assert_eq!(mount("/press", &mounted).unwrap().1, mounted, "it is there once");
+}
+
+#[test]
+fn what_a_cost_centre_can_be() {
+    let mut entrance = policy().entrance(Visitor::Account("bob@a.test"), CLEAR).unwrap();
+    let long = "x".repeat(65);
+    for (name, known) in [("x", true), (&long[..64], true), (&long[..], false), ("", false), ("a\nb", false)]
+    {
+        assert_eq!(entrance.knows_cost_centre(name), known, "{name:?}");
+    }
+    entrance.cost_centres = vec!["y".to_owned()];
+    assert!(!entrance.knows_cost_centre("x") && entrance.knows_cost_centre("y"));
+    assert!(entrance.may_store(None));
+    entrance.account = AccountDemand::Store;
+    assert!(!entrance.may_store(None) && entrance.may_store(Some("y")));
+}

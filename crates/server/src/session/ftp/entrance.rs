@@ -15,9 +15,6 @@ use super::rates::{Kept, Pace};
 use super::seats::Seat;
 use crate::files::CountError;
 
-/// The longest name of a cost centre.
-const COST_CENTRE_MAX: usize = 64;
-
 /// Somebody who has been let in.
 #[derive(Debug)]
 pub(super) struct Guest {
@@ -190,9 +187,7 @@ impl Ftp {
     /// ACCT: who pays, for the log.
     pub(super) fn account(&mut self, session: &mut Server, name: String) {
         let Some(guest) = &mut self.guest else { return session.accept() };
-        let decent =
-            !name.is_empty() && name.len() <= COST_CENTRE_MAX && !name.contains(|c: char| c.is_control());
-        if !decent || !guest.entrance.knows_cost_centre(&name) {
+        if !guest.entrance.knows_cost_centre(&name) {
             let (connection, login) = (self.peer.id, &guest.entrance.name);
             tracing::warn!(connection, login, account = name, "there is no such cost centre");
             if !session.is_logged_in() {
@@ -209,33 +204,17 @@ impl Ftp {
 
     /// SMNT: a tree appears at its place, besides those that are there.
     pub(super) fn mount(&mut self, session: &mut Server, tree: &PathName) {
-        let Some(mut guest) = self.guest.take() else { return session.refuse(Refusal::LocalError) };
-        let name = guest.entrance.tree_named(tree.as_bytes()).map(|tree| tree.name.clone());
-        let mounted = match name {
-            None => Err(Refusal::NotFound),
-            Some(name) => {
-                if !guest.mounted.contains(&name) {
-                    guest.mounted.push(name.clone());
-                }
-                match guest.entrance.space(&guest.mounted, guest.share.as_ref()) {
-                    Ok(opened) if opened.missing.iter().any(|(missing, _)| *missing == name) => {
-                        guest.mounted.retain(|mounted| *mounted != name);
-                        Err(Refusal::NotFound)
-                    }
-                    Ok(opened) => Ok(opened.space.with_witness(self.listed.witness())),
-                    Err(why) => Err(refusal(&why)),
-                }
-            }
+        let (Some(guest), Some(here)) = (&mut self.guest, &mut self.here) else {
+            return session.refuse(Refusal::LocalError);
         };
-        match (mounted, &mut self.here) {
-            (Ok(space), Some(here)) => {
-                here.space = space;
+        match guest.entrance.mount(tree.as_bytes(), &guest.mounted, guest.share.as_ref()) {
+            Ok((space, mounted)) => {
+                here.space = space.with_witness(self.listed.witness());
+                guest.mounted = mounted;
                 session.accept();
             }
-            (Ok(_), None) => session.refuse(Refusal::LocalError),
-            (Err(why), _) => session.refuse(why),
+            Err(why) => session.refuse(refusal(&why)),
         }
-        self.guest = Some(guest);
     }
 
     /// How fast a transfer goes.
@@ -247,10 +226,10 @@ impl Ftp {
     /// Whether something may be stored without a cost centre (RFC 959: 532).
     pub(super) fn may_transfer(&self, what: &What) -> Result<(), Refusal> {
         let stores = matches!(what, What::Store(_) | What::StoreUnique(_) | What::Append(_));
-        let needed =
-            |guest: &Guest| guest.entrance.account == AccountDemand::Store && guest.cost_centre.is_none();
         match &self.guest {
-            Some(guest) if stores && needed(guest) => Err(Refusal::NeedsAccount),
+            Some(guest) if stores && !guest.entrance.may_store(guest.cost_centre.as_deref()) => {
+                Err(Refusal::NeedsAccount)
+            }
             _ => Ok(()),
         }
     }
