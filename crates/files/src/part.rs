@@ -254,7 +254,7 @@ impl Space {
             };
         }
         let Some(there) = there else { return Err(Refusal::InvalidRange) };
-        let old = self.place(path).and_then(|place| place.tree.file(&place.parts))?;
+        let old = self.place(path).and_then(|place| place.tree.file(place.parts))?;
         let at = place(&old).filter(|at| *at <= there.size).ok_or(Refusal::InvalidRange)?;
         let mut upload = self.upload(path, self.replacing(path, How::Replace), umask, random)?;
         upload.begin_with(&old, at)?;
@@ -381,8 +381,8 @@ impl Tree {
     }
 
     /// Removes what is old of the server's own files: parts, and uploads that were under way when a server was killed. Reads all
-    /// directories, and no file. `freed` is told of each part, by its place in the tree and its octets: it was charged to
-    /// somebody.
+    /// directories, and no file. `freed` is told of each part, by the directory it counts for and its octets: it was charged to
+    /// whoever has that directory for a tree.
     pub fn sweep(&self, sweep: Sweep, freed: &mut dyn FnMut(&[Vec<u8>], u64)) -> Result<Swept, Refusal> {
         let mut swept = Swept::default();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -395,6 +395,7 @@ impl Tree {
                 Err(_) => continue,
             };
             let is_place = parts.last().is_some_and(|name| name == PLACE);
+            let above = parts.get(..parts.len().saturating_sub(1)).unwrap_or_default();
             let before = if is_place { sweep.parts_before } else { sweep.uploads_before };
             for name in Dir::read_from(&directory)? {
                 let name = name?;
@@ -420,15 +421,12 @@ impl Tree {
                     swept.files += 1;
                     swept.octets += facts.size;
                     if is_place {
-                        freed(&parts, facts.size);
+                        freed(above, facts.size);
                     }
                 }
             }
-            if is_place {
-                let above = parts.get(..parts.len().saturating_sub(1)).unwrap_or_default();
-                if let Ok(above) = self.resolve(above, OFlags::PATH, Mode::empty()) {
-                    let _ = unlinkat(above, PLACE, AtFlags::REMOVEDIR);
-                }
+            if is_place && let Ok(above) = self.resolve(above, OFlags::PATH, Mode::empty()) {
+                let _ = unlinkat(above, PLACE, AtFlags::REMOVEDIR);
             }
         }
         Ok(swept)

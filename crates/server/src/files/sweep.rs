@@ -2,10 +2,14 @@
 //! files of a server that was killed.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use packetboat_account::{Directory, FilesOwner};
+use packetboat_account::{Directory, DirectoryError, FilesOwner};
+use packetboat_files::policy::{Policy, Visitor};
 use packetboat_files::{Sweep, Tree};
 use tokio::runtime::Handle;
 
@@ -14,18 +18,22 @@ use crate::session::Depot;
 
 /// Between two sweeps.
 const DAILY: Duration = Duration::from_secs(24 * 3600);
+/// Accounts looked at together.
+const PAGE: usize = 256;
 
 /// Begins now, on a thread of its own, and goes on for as long as the depot is there.
 pub fn sweep_daily(depot: &Arc<Depot>, directory: Directory, shares: Arc<Shares>) {
     let (depot, started, runtime) = (Arc::downgrade(depot), SystemTime::now(), Handle::try_current().ok());
     let sweeping = move || {
-        while let Some(homes) = sweep(&depot, started) {
-            for home in homes {
-                // What was swept was charged: it is counted anew when its owner comes.
-                if let (Ok(Some(account)), Some(runtime)) = (directory.find_login(&home), &runtime) {
-                    let shares = Arc::clone(&shares);
-                    runtime.spawn(async move { shares.forget(FilesOwner::Account(account.id)).await });
-                }
+        while let Some(policy) = depot.upgrade().map(|depot| depot.doors.policy()) {
+            let lighter = sweep(&policy, started);
+            if let Some(runtime) = runtime.as_ref().filter(|_| !lighter.is_empty()) {
+                let (directory, shares) = (directory.clone(), Arc::clone(&shares));
+                runtime.spawn(async move {
+                    if let Err(error) = forget_counts(&lighter, &policy, &directory, &shares).await {
+                        tracing::error!(%error, "what was swept out still counts; `packetboat account recount` counts anew");
+                    }
+                });
             }
             std::thread::sleep(DAILY);
         }
@@ -35,18 +43,17 @@ pub fn sweep_daily(depot: &Arc<Depot>, directory: Directory, shares: Arc<Shares>
     }
 }
 
-/// Sweeps all trees once; whose homes something of theirs was swept from. `None`: there is no depot any more.
-fn sweep(depot: &Weak<Depot>, started: SystemTime) -> Option<BTreeSet<String>> {
-    let policy = depot.upgrade()?.doors.policy();
+/// Sweeps all trees once; the directories that less is charged for now.
+fn sweep(policy: &Policy, started: SystemTime) -> BTreeSet<PathBuf> {
     let age = policy.behaviour.keeping.as_ref().map_or(Duration::ZERO, |keeping| keeping.age);
     let now = SystemTime::now();
     let parts_before = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut homes = BTreeSet::new();
+    let mut lighter = BTreeSet::new();
     for root in policy.roots() {
         // What has not been made yet holds nothing.
         let Ok(tree) = Tree::open(&root) else { continue };
-        let swept = tree.sweep(Sweep { parts_before, uploads_before: started }, &mut |place, _| {
-            homes.extend(place.first().map(|name| String::from_utf8_lossy(name).into_owned()));
+        let swept = tree.sweep(Sweep { parts_before, uploads_before: started }, &mut |home, _| {
+            lighter.insert(home.iter().fold(root.clone(), |at, name| at.join(OsStr::from_bytes(name))));
         });
         match swept {
             Ok(swept) if swept.files > 0 => {
@@ -57,5 +64,26 @@ fn sweep(depot: &Weak<Depot>, started: SystemTime) -> Option<BTreeSet<String>> {
             Err(why) => tracing::warn!(root = %root.display(), %why, "old uploads were not swept out"),
         }
     }
-    Some(homes)
+    lighter
+}
+
+/// What was swept was charged to whoever is at home there: it is counted anew when they come.
+async fn forget_counts(
+    homes: &BTreeSet<PathBuf>,
+    policy: &Policy,
+    directory: &Directory,
+    shares: &Shares,
+) -> Result<(), DirectoryError> {
+    let mut after = None;
+    loop {
+        let accounts = directory.accounts(after, PAGE).await?;
+        let Some(last) = accounts.last() else { return Ok(()) };
+        after = Some(last.id);
+        for account in &accounts {
+            let login = account.login.to_string();
+            if policy.home(Visitor::Account(&login)).is_some_and(|home| homes.contains(&home.path())) {
+                shares.forget(FilesOwner::Account(account.id)).await;
+            }
+        }
+    }
 }
