@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use packetboat_files::{Act, Change, Refusal, Ticket};
 use packetboat_store::{Entry, Op, Require, Store, Tx};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -79,8 +79,6 @@ pub(crate) struct Journal {
     store: Store,
     server: String,
     rules: RwLock<Arc<Rules>>,
-    /// Intents of changes that are being made.
-    open: Mutex<HashSet<u128>>,
     waiting: AtomicU64,
     /// Whoever makes a change may do so on a thread of its own.
     runtime: Handle,
@@ -95,7 +93,6 @@ impl Journal {
             store,
             server,
             rules: RwLock::new(Arc::new(rules)),
-            open: Mutex::default(),
             waiting: AtomicU64::new(0),
             runtime: Handle::current(),
             news: Notify::new(),
@@ -185,12 +182,8 @@ impl Journal {
         let intent = Intent { event, directory, name: change.name.to_vec(), other, file };
         let value = serde_json::to_vec(&intent).map_err(|error| Refusal::Failed(error.to_string()))?;
         let key = format!("{INTENTS}{number:032x}");
-        self.open.lock().insert(number);
-        let put = self.commit(Tx { id: None, require: vec![], ops: vec![Op::Put { key, value }] });
-        if let Err(error) = put {
-            self.open.lock().remove(&number);
-            return Err(Refusal::Failed(format!("the journal of events: {error}")));
-        }
+        self.commit(Tx { id: None, require: vec![], ops: vec![Op::Put { key, value }] })
+            .map_err(|error| Refusal::Failed(format!("the journal of events: {error}")))?;
         Ok(Some(Ticket(number)))
     }
 
@@ -207,7 +200,6 @@ impl Journal {
         if let Err(error) = settled {
             tracing::error!(error, "whom a change of files is to be told is written at the next start");
         }
-        self.open.lock().remove(&number);
     }
 
     /// A file was sent.
