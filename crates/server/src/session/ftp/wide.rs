@@ -39,11 +39,7 @@ impl Read for Wide {
             (self.start, self.end) = (0, 0);
             self.end = self.socket.read(&mut self.ahead)?;
         }
-        let there = self.ahead.get(self.start..self.end).unwrap_or_default();
-        let octets = there.len().min(piece.len());
-        for (to, from) in piece.chunks_mut(octets.max(1)).zip(there.chunks(octets.max(1))).take(1) {
-            to.copy_from_slice(from);
-        }
+        let octets = self.ahead.get(self.start..self.end).unwrap_or_default().read(piece)?;
         self.start += octets;
         Ok(octets)
     }
