@@ -7,8 +7,9 @@ use bytes::Bytes;
 use common::{append, edit, fill, letter, name, open, town, uids};
 use packetboat_account::Quota;
 use packetboat_mail::mailbox::{
-    Access, Change, FlagEdit, Known, ListQuery, Mailboxes, NewMessage, Refusal, SpecialUse,
+    Access, Change, FlagEdit, Known, ListQuery, Mailboxes, Message, NewMessage, Refusal, Selected, SpecialUse,
 };
+use packetboat_mail::{Limits, PostOffice};
 use packetboat_store::Flags;
 
 /// Name, `!` if it is not there, special use, `s` if subscribed.
@@ -336,4 +337,38 @@ async fn news_wakes_who_waits() {
     assert_eq!(town.mailboxes.status(&name("INBOX")).await.unwrap().recent, 0);
     fill(&town.mailboxes, "INBOX", 2).await;
     assert_eq!(town.mailboxes.status(&name("INBOX")).await.unwrap().recent, 2);
+}
+
+#[tokio::test]
+async fn a_mailbox_is_the_same_whether_its_list_was_packed_or_not() {
+    let town = town().await;
+    for some in [600, 500] {
+        fill(&town.mailboxes, "INBOX", some).await;
+    }
+    let mut known = open(&town.mailboxes, "INBOX").await;
+    known.store_flags(&uids(&known, &[(1, 40)]), &edit(Change::Add, Flags::SEEN, &["red"])).await.unwrap();
+    town.store.pack(known.mailbox(), None).await.unwrap();
+    // What was packed is older than this.
+    fill(&town.mailboxes, "INBOX", 2).await;
+    let deleted = edit(Change::Add, Flags::DELETED, &["blue"]);
+    known.store_flags(&uids(&known, &[(7, 9), (1_100, 1_100)]), &deleted).await.unwrap();
+    let some = uids(&known, &[(8, 8), (1_100, 1_100)]);
+    known.expunge(Some(&some)).await.unwrap();
+    known.sync(true).await.unwrap();
+    assert!(town.store.packed(known.mailbox()).await.unwrap().unwrap().upto().0 < known.highest_modseq());
+    let host = "mx.example.org".parse().unwrap();
+    let office = PostOffice::new(town.store.clone(), town.directory.clone(), host, Limits::default());
+    let again = open(&office.mailboxes(town.mailboxes.owner()).await.unwrap(), "INBOX").await;
+    let rows = |selected: &Selected| -> Vec<_> {
+        let rows = selected.rows(&mut selected.pick_all().cursor(), 2_000);
+        let told = |m: &Message| (m.number, m.uid, m.flags(), m.modseq(), m.size(), m.saved_at());
+        rows.iter().map(told).collect()
+    };
+    assert_eq!(rows(&again).len(), 1_100);
+    assert_eq!(rows(&again), rows(&known));
+    let told = |selected: &Selected| {
+        (selected.exists(), selected.uid_next(), selected.first_unseen(), selected.highest_modseq())
+    };
+    assert_eq!(told(&again), told(&known));
+    assert_eq!(again.keywords(), known.keywords());
 }

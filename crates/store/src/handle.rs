@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::embedded::body::NewBody;
 use crate::embedded::disk::Disk;
 use crate::embedded::filter::{Candidates, Signature};
+use crate::embedded::packed::Packed;
 use crate::embedded::read::{Located, MessageReader};
 use crate::embedded::readers;
 use crate::embedded::{Embedded, backup, check};
@@ -135,6 +136,24 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<MessageRow>, ReadError> {
         self.embedded().shared.messages(mailbox, after, limit).await
+    }
+
+    /// A mailbox's messages as they were when they were packed last: the fast way to read all of them. What became of
+    /// them since, [`Store::changes`] tells. `None` where they were not packed, or not for long.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn packed(&self, mailbox: MailboxId) -> Result<Option<Packed>, ReadError> {
+        self.embedded().shared.packed(mailbox).await
+    }
+
+    /// Packs a mailbox's messages if it has many, and many of them are not packed as they are: as many as `others` says, or
+    /// as many as came since.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pack(&self, mailbox: MailboxId, others: Option<u64>) -> Result<(), ReadError> {
+        self.embedded().pack(mailbox, others).await
     }
 
     /// A message.

@@ -31,6 +31,7 @@ pub use backup::Copied;
 pub use check::{Check, Outcome, Report};
 pub use embedded::body::NewBody;
 pub use embedded::filter::{Candidates, Grams, Signature, grams};
+pub use embedded::packed::Packed;
 pub use embedded::read::{Located, MessageReader};
 pub use error::{BodyError, OpenError, ReadError};
 pub use handle::Store;

@@ -25,6 +25,11 @@ number! {
     /// A mailbox's number, unique in the store, never reused.
     MailboxId(u64)
 }
+impl MailboxId {
+    /// In [`crate::Op::Copy`], the mailbox that the transaction itself made last. No mailbox has this number.
+    pub const MADE: MailboxId = MailboxId(0);
+}
+
 number! {
     /// A message's unique identifier in its mailbox, strictly ascending (RFC 9051 section 2.3.1.1). Never 0.
     Uid(u32)

@@ -143,7 +143,7 @@ pub enum Op {
         from: MailboxId,
         /// Which.
         uids: Vec<Uid>,
-        /// To where.
+        /// To where; [`MailboxId::MADE`] is the mailbox that the transaction made last.
         to: MailboxId,
     },
     /// Changes flags. UIDs that are gone are skipped.

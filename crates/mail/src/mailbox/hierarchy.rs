@@ -191,12 +191,10 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// Makes a mailbox and moves everything that is in the inbox there.
-    async fn empty_inbox(&self, ops: Vec<Op>) -> Result<(), Refusal> {
+    /// Makes a mailbox and moves everything that is in the inbox there, in one step.
+    async fn empty_inbox(&self, mut ops: Vec<Op>) -> Result<(), Refusal> {
         /// Messages in one operation.
         const STEP: usize = 100_000;
-        let receipt = self.store().commit(Self::tx(Vec::new(), ops), Vec::new()).await.map_err(failed)?;
-        let Some(OpResult::Mailbox(to, _)) = receipt.results.last() else { return Err(Refusal::Temporary) };
         let inbox = self.row(&Name::inbox()).await?;
         let mut after = None;
         loop {
@@ -204,14 +202,13 @@ impl Mailboxes {
             let uids: Vec<Uid> = rows.iter().map(|row| row.uid).collect();
             after = uids.last().copied();
             if uids.is_empty() {
-                return Ok(());
+                break;
             }
-            let ops = vec![
-                Op::Copy { from: inbox.id, uids: uids.clone(), to: *to },
-                Op::Expunge { mailbox: inbox.id, uids },
-            ];
-            self.store().commit(Self::tx(Vec::new(), ops), Vec::new()).await.map_err(failed)?;
+            ops.push(Op::Copy { from: inbox.id, uids: uids.clone(), to: MailboxId::MADE });
+            ops.push(Op::Expunge { mailbox: inbox.id, uids });
         }
+        self.store().commit(Self::tx(Vec::new(), ops), Vec::new()).await.map_err(failed)?;
+        Ok(())
     }
 
     /// Says what a mailbox is for.

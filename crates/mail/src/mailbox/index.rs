@@ -1,6 +1,7 @@
-//! What was delivered is made known to the search filter in the background, when there is little else to do.
+//! What was delivered is made known to the search filter in the background, when there is little else to do, and the
+//! lists of mailboxes that grew are packed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ use crate::PostOffice;
 const WAITING_MAX: usize = 65_536;
 /// Mailboxes of which it is remembered how far they are known; beyond it the memory starts anew.
 const KNOWN_MAX: usize = 65_536;
+/// Messages that are not packed as they are, before it is thought of doing so.
+const PACK_LEAST: u64 = 1_000;
 /// Messages looked at at a time.
 const PAGE: usize = 64;
 /// Signatures handed over to the filter at a time.
@@ -40,6 +43,8 @@ pub(crate) struct Indexing {
     waiting: Mutex<BTreeSet<AccountId>>,
     wake: Notify,
     known: Mutex<HashMap<MailboxId, u32>>,
+    /// Mailboxes that were opened, and how many of their messages were not packed.
+    unpacked: Mutex<BTreeMap<MailboxId, u64>>,
     /// When mail came in last, microseconds.
     busy: AtomicI64,
 }
@@ -49,6 +54,15 @@ impl Indexing {
     pub(crate) fn mark(&self, account: AccountId) {
         let mut waiting = self.waiting.lock();
         if waiting.len() < WAITING_MAX && waiting.insert(account) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A mailbox was opened, and so many of its messages were not packed.
+    pub(crate) fn pack(&self, mailbox: MailboxId, unpacked: u64) {
+        let mut all = self.unpacked.lock();
+        if unpacked >= PACK_LEAST && all.len() < WAITING_MAX {
+            all.insert(mailbox, unpacked);
             self.wake.notify_one();
         }
     }
@@ -92,6 +106,13 @@ impl PostOffice {
                     tracing::warn!(%account, %error, "messages could not be made known to the search filter");
                 }
             }
+            loop {
+                let next = indexing.unpacked.lock().pop_first();
+                let Some((mailbox, unpacked)) = next else { break };
+                if let Err(error) = self.shared.store.pack(mailbox, Some(unpacked)).await {
+                    tracing::warn!(%mailbox, %error, "a mailbox's list could not be packed");
+                }
+            }
         }
     }
 
@@ -101,12 +122,16 @@ impl PostOffice {
             Work { began: Instant::now(), at_ease, signatures: Vec::new(), indexer: Indexer::default() };
         let mut reached = Vec::new();
         for mailbox in self.shared.store.mailboxes(account).await? {
-            let mut after = self.shared.indexing.known(mailbox.id);
+            let before = self.shared.indexing.known(mailbox.id);
+            let mut after = before;
             while after.map_or(1, |uid| uid.0.saturating_add(1)) < mailbox.uid_next.0 {
                 after = self.index_page(account, mailbox.id, after, &mut work).await?;
                 if after.is_none() {
                     after = Some(Uid(mailbox.uid_next.0.saturating_sub(1)));
                 }
+            }
+            if after != before {
+                self.shared.store.pack(mailbox.id, None).await?;
             }
             reached.extend(after.map(|uid| (mailbox.id, uid)));
         }

@@ -166,6 +166,9 @@ impl Selected {
         selected.told = state.upto;
         selected.keywords = state.keywords.clone();
         selected.claim_recent(&mut state, 0);
+        if let Some(unpacked) = state.take_unpacked() {
+            selected.office.shared.indexing.pack(view.mailbox, unpacked);
+        }
         drop(state);
         Ok(selected)
     }

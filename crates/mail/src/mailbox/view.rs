@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Refusal;
 use super::facts::Facts;
-use super::numbering::Ranges;
+use super::numbering::{Ranges, count};
 use super::table::{Row, Table};
 
 /// Rows read at a time when a mailbox is opened.
@@ -160,6 +160,8 @@ pub(crate) struct State {
     pub(crate) recent_from: u32,
     /// Before the first load: seconds since 1970 from which on messages are recent.
     began: u32,
+    /// How many messages the first load did not find packed as they are, until somebody asks.
+    unpacked: Option<u64>,
 }
 
 impl View {
@@ -223,7 +225,13 @@ impl View {
             self.compare(store).await?
         };
         let mut state = self.state.lock();
+        if let Some(unpacked) = state.unpacked.as_mut().filter(|_| !loaded) {
+            *unpacked += changes.changed.len() as u64 + count(&gone);
+        }
         state.take(&changes.changed, &gone);
+        if state.recent_from == 0 {
+            state.recent_from = state.first_recent();
+        }
         state.upto = state.upto.max(changes.upto.0);
         state.looked = state.looked.max(looked);
         if *state.keywords != *changes.keywords {
@@ -239,26 +247,33 @@ impl View {
             return Ok(0);
         };
         let mut table = Table::default();
+        let packed = store.packed(self.mailbox).await?;
+        let (upto, unpacked) = match packed.filter(|packed| packed.each(|rows| table.put(rows))) {
+            Some(packed) => (packed.upto().0, 0),
+            None => {
+                table = self.read(store).await?;
+                (row.highest_modseq.0, u64::from(table.len()))
+            }
+        };
+        let mut state = self.state.lock();
+        state.unpacked = Some(unpacked);
+        state.table = table;
+        state.loaded = true;
+        state.upto = upto;
+        Ok(upto)
+    }
+
+    /// All messages, row by row.
+    async fn read(&self, store: &Store) -> Result<Table, Refusal> {
+        let mut table = Table::default();
         loop {
             let after = table.numbering.last().map(Uid);
             let rows = store.messages(self.mailbox, after, PAGE).await?;
             table.put(&rows);
             if rows.len() < PAGE {
-                break;
+                return Ok(table);
             }
         }
-        let mut state = self.state.lock();
-        if state.recent_from == 0 {
-            let began = state.began;
-            let recent = |row: &Row| row.saved_at >= began;
-            let first = table.chunks().flat_map(|(uids, chunk)| uids.iter().zip(&chunk.rows));
-            let first = first.filter(|(_, row)| recent(row)).map(|(uid, _)| *uid).next();
-            state.recent_from = first.unwrap_or(row.uid_next.0);
-        }
-        state.table = table;
-        state.loaded = true;
-        state.upto = row.highest_modseq.0;
-        Ok(state.upto)
     }
 
     /// What is gone though the store cannot tell: what it does not list any more.
@@ -276,6 +291,18 @@ impl View {
 }
 
 impl State {
+    /// The first UID of a message that came since this process began, or of the next one.
+    fn first_recent(&self) -> u32 {
+        let rows = self.table.chunks().flat_map(|(uids, chunk)| uids.iter().zip(&chunk.rows));
+        let first = rows.filter(|(_, row)| row.saved_at >= self.began).map(|(uid, _)| *uid).next();
+        first.unwrap_or_else(|| self.table.numbering.last().unwrap_or(0).saturating_add(1))
+    }
+
+    /// How many messages the first load did not find packed as they are; told once.
+    pub(crate) fn take_unpacked(&mut self) -> Option<u64> {
+        self.unpacked.take()
+    }
+
     fn take(&mut self, rows: &[MessageRow], gone: &[(u32, u32)]) {
         let before = self.table.numbering.clone();
         let (graves, generation) = (&mut self.graves, self.generation + 1);

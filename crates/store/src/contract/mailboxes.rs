@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Embedded, Place, add, body, content, deliver, inbox, put, requiring, run, tx};
 use crate::tx::{AddMessage, BodySource, FlagChange, Op, OpResult, Require, TxError};
-use crate::{AccountId, Flags, MailboxId, ModSeq, ReadError, Store, Uid, UidValidity};
+use crate::{AccountId, Flags, MailboxId, MessageRow, ModSeq, ReadError, Store, Uid, UidValidity};
 
 promises!(
     keywords_are_the_mailboxs_own,
@@ -20,6 +20,8 @@ promises!(
     changes_tell_all_that_became_of_a_mailbox,
     forgotten_uids_are_owned_up_to,
     a_follower_misses_nothing,
+    a_packed_list_with_what_changed_is_the_list,
+    what_a_transaction_makes_it_can_fill,
     cards_come_with_their_rows,
     every_change_is_told_to_who_watches,
 );
@@ -563,4 +565,81 @@ async fn every_change_is_told_to_who_watches(place: &impl Place) {
         told(what);
     }
     assert!(!other.has_changed().unwrap());
+}
+
+/// What is packed, with what changed since, as a list.
+async fn unpacked(store: &Store, mailbox: MailboxId) -> Vec<MessageRow> {
+    let packed = store.packed(mailbox).await.unwrap().expect("it is packed");
+    let mut rows = BTreeMap::new();
+    assert!(packed.each(|page| rows.extend(page.iter().map(|row| (row.uid.0, row.clone())))));
+    let changes = store.changes(mailbox, packed.upto()).await.unwrap();
+    assert!(changes.complete);
+    for (first, last) in changes.vanished {
+        rows.retain(|uid, _| *uid < first.0 || *uid > last.0);
+    }
+    rows.extend(changes.changed.into_iter().map(|row| (row.uid.0, row)));
+    rows.into_values().collect()
+}
+
+async fn a_packed_list_with_what_changed_is_the_list(place: &impl Place) {
+    let store = place.open();
+    let inbox = inbox(&store, 1).await;
+    let many = |count| vec![add(inbox, BodySource::New(0)); count];
+    let all = |store: &Store| {
+        let store = store.clone();
+        async move { store.messages(inbox, None, 10_000).await.unwrap() }
+    };
+    store.commit(tx(many(900)), vec![body(&store, b"x").await]).await.unwrap();
+    store.pack(inbox, None).await.unwrap();
+    assert!(store.packed(inbox).await.unwrap().is_none(), "these few are read as fast");
+    store.commit(tx(many(900)), vec![body(&store, b"y").await]).await.unwrap();
+    one(&store, flag(inbox, &[3, 800, 1700], FlagChange::Add(Flags::SEEN), &["red"])).await;
+    one(&store, Op::Expunge { mailbox: inbox, uids: (500..700).map(Uid).collect() }).await;
+    assert!(store.packed(inbox).await.unwrap().is_none());
+    store.pack(inbox, None).await.unwrap();
+    // The writer does it between two groups: whoever commits after it comes after it.
+    deliver(&store, inbox, b"later").await.unwrap();
+    let upto = store.packed(inbox).await.unwrap().unwrap().upto();
+    assert_eq!(unpacked(&store, inbox).await, all(&store).await);
+    one(&store, flag(inbox, &[4, 1701], FlagChange::Replace(Flags::DRAFT), &[])).await;
+    one(&store, Op::Expunge { mailbox: inbox, uids: vec![Uid(3), Uid(1800)] }).await;
+    assert_eq!(unpacked(&store, inbox).await, all(&store).await);
+    // Little is new.
+    store.pack(inbox, None).await.unwrap();
+    store.pack(inbox, Some(10)).await.unwrap();
+    deliver(&store, inbox, b"later still").await.unwrap();
+    assert_eq!(store.packed(inbox).await.unwrap().unwrap().upto(), upto);
+    store.stop().await;
+    let store = place.open();
+    assert_eq!(unpacked(&store, inbox).await, all(&store).await);
+    store.pack(inbox, Some(1_500)).await.unwrap();
+    deliver(&store, inbox, b"the last").await.unwrap();
+    assert!(store.packed(inbox).await.unwrap().unwrap().upto() > upto);
+    assert_eq!(unpacked(&store, inbox).await, all(&store).await);
+    one(&store, Op::RemoveMailbox(inbox)).await;
+    assert!(store.packed(inbox).await.unwrap().is_none());
+    store.pack(inbox, Some(1_500)).await.unwrap();
+}
+
+async fn what_a_transaction_makes_it_can_fill(place: &impl Place) {
+    let store = place.open();
+    let inbox = inbox(&store, 1).await;
+    for text in [&b"1"[..], b"2", b"3"] {
+        deliver(&store, inbox, text).await.unwrap();
+    }
+    let copy = |uids: &[u32]| Op::Copy {
+        from: inbox,
+        uids: uids.iter().copied().map(Uid).collect(),
+        to: MailboxId::MADE,
+    };
+    assert_eq!(store.commit(tx(vec![copy(&[1])]), vec![]).await, Err(TxError::Gone(0)));
+    let gone = Op::Expunge { mailbox: inbox, uids: vec![Uid(1), Uid(2)] };
+    let ops = vec![create("First"), create("Second"), copy(&[1]), copy(&[2]), gone];
+    let receipt = store.commit(tx(ops), vec![]).await.unwrap();
+    let OpResult::Mailbox(second, _) = receipt.results[1] else { panic!("{receipt:?}") };
+    assert_eq!(receipt.results[3], OpResult::Copied(vec![(Uid(2), Uid(2))]));
+    assert_eq!(content(&store, second, Uid(2)).await, b"prefix 2");
+    assert_eq!(store.messages(inbox, None, 10).await.unwrap().len(), 1);
+    store.stop().await;
+    assert_eq!(content(&place.open(), second, Uid(1)).await, b"prefix 1");
 }

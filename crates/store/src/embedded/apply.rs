@@ -217,6 +217,7 @@ impl Tables {
         self.renamed.push(mailbox);
         self.conn.prepare_cached("DELETE FROM keyword WHERE mailbox = ?1")?.execute([mailbox as i64])?;
         self.conn.prepare_cached("DELETE FROM vanished WHERE mailbox = ?1")?.execute([mailbox as i64])?;
+        self.conn.prepare_cached("DELETE FROM packed WHERE mailbox = ?1")?.execute([mailbox as i64])?;
         self.conn.prepare_cached("DELETE FROM mailbox WHERE id = ?1")?.execute([mailbox as i64])?;
         self.conn
             .prepare_cached("INSERT INTO mailbox_gone VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?

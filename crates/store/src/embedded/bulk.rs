@@ -143,8 +143,9 @@ impl Tables {
         let fixed =
             [flagged.mailbox as i64, flagged.modseq as i64, upto, !flagged.clear as i64, flagged.set as i64];
         each_run(&self.conn, &fixed, wide(&flagged.runs), |uids| {
+            // No row can be against a rule: nothing is kept for taking the statement back alone.
             format!(
-                "UPDATE message SET flags = (flags & ?4) | ?5, modseq = ?2
+                "UPDATE OR FAIL message SET flags = (flags & ?4) | ?5, modseq = ?2
                  WHERE mailbox = ?1 AND uid {uids} AND modseq <= ?3 AND ((flags & ?4) | ?5) <> flags"
             )
         })?;

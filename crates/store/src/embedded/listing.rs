@@ -35,7 +35,8 @@ impl Shared {
         let few = self.journal.since(mailbox.0, since.0).is_some_and(|runs| {
             runs.iter().map(|(first, last)| (last - first) as usize + 1).sum::<usize>() <= SHORT
         });
-        let found = if few {
+        let none = || self.readers.with(|conn| Ok::<_, ReadError>(modseq(conn, mailbox)? <= Some(since.0)));
+        let found = if few || none()? {
             self.readers.with(|conn| changes(conn, &self.journal, mailbox, since))?
         } else {
             let journal = self.journal.clone();
@@ -155,6 +156,12 @@ const CARDS_AND_PREFIXES: &str =
 
 const ROW: &str = "SELECT uid, modseq, flags, size, received_at, saved_at, side, body FROM message";
 
+fn modseq(conn: &Connection, mailbox: MailboxId) -> rusqlite::Result<Option<u64>> {
+    conn.prepare_cached("SELECT modseq FROM mailbox WHERE id = ?1")?
+        .query_row([mailbox.0 as i64], |row| number(row, 0))
+        .optional()
+}
+
 fn changes(
     conn: &Connection,
     journal: &Journal,
@@ -162,11 +169,7 @@ fn changes(
     since: ModSeq,
 ) -> rusqlite::Result<Option<Changes>> {
     // The first look at the database decides what the later ones see.
-    let upto = conn
-        .prepare_cached("SELECT modseq FROM mailbox WHERE id = ?1")?
-        .query_row([mailbox.0 as i64], |row| number(row, 0))
-        .optional()?;
-    let Some(upto) = upto else { return Ok(None) };
+    let Some(upto) = modseq(conn, mailbox)? else { return Ok(None) };
     let id = mailbox.0 as i64;
     let since = i64::try_from(since.0).unwrap_or(i64::MAX);
     let mut changed: Vec<MessageRow> = Vec::new();

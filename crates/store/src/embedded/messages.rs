@@ -1,22 +1,34 @@
 //! From operations on messages to effects.
 
 use bytes::Bytes;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::effect::{Added, Copied, Effect, Flagged, Side};
 use super::keywords::{bit, mask, next_bit};
 use super::plan::{Fault, Part};
+use super::readers::number;
 use super::runs::{Beside, NEAR, Runner, gapless, sorted, spans};
 use crate::tx::{AddMessage, BodySource, FlagChange, OpResult, TxError};
 use crate::{Flags, MailboxId, ModSeq, Uid};
 
-/// A message an operation names.
-#[derive(Debug, Clone, Copy)]
-struct Named {
+/// A message an operation names. Of its row is taken what is asked for.
+struct Named<'a> {
     uid: u32,
-    modseq: u64,
-    flags: u64,
-    size: u64,
+    row: &'a Row<'a>,
+}
+
+impl Named<'_> {
+    fn modseq(&self) -> rusqlite::Result<u64> {
+        number(self.row, 1)
+    }
+
+    fn flags(&self) -> rusqlite::Result<u64> {
+        number(self.row, 2)
+    }
+
+    fn size(&self) -> rusqlite::Result<u64> {
+        number(self.row, 3)
+    }
 }
 
 impl Part<'_> {
@@ -108,7 +120,7 @@ impl Part<'_> {
         &self,
         mailbox: MailboxId,
         uids: &[u32],
-        mut each: impl FnMut(Named) -> bool,
+        mut each: impl FnMut(Named<'_>) -> rusqlite::Result<bool>,
     ) -> Result<Runner, Fault> {
         let mut runner = Runner::default();
         let mut select = self.tables.conn.prepare_cached(
@@ -121,13 +133,7 @@ impl Part<'_> {
             let mut rows = select.query(params![mailbox.0 as i64, first, last])?;
             while let Some(row) = rows.next()? {
                 let uid = row.get(0)?;
-                let taken = beside.wants(uid)
-                    && each(Named {
-                        uid,
-                        modseq: row.get::<_, i64>(1)? as u64,
-                        flags: row.get::<_, i64>(2)? as u64,
-                        size: row.get::<_, i64>(3)? as u64,
-                    });
+                let taken = beside.wants(uid) && each(Named { uid, row })?;
                 if taken { runner.take(uid) } else { runner.skip() }
             }
         }
@@ -145,15 +151,20 @@ impl Part<'_> {
     ) -> Result<OpResult, Fault> {
         let Some((_, account)) = self.mailbox(mailbox)? else { return Err(Fault::Tx(TxError::Gone(index))) };
         let upto = unchanged_since.map_or(u64::MAX >> 1, |since| since.0.min(u64::MAX >> 1));
-        let (mut free, mut modified) = (Vec::new(), Vec::new());
+        let deletes = match change {
+            FlagChange::Add(flags) | FlagChange::Remove(flags) => flags.contains(Flags::DELETED),
+            FlagChange::Replace(_) => true,
+        };
+        let (mut free, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
         let runner = self.look(mailbox, &sorted(uids), |found| {
-            if found.modseq <= upto {
-                free.push(found);
+            if unchanged_since.is_none() || found.modseq()? <= upto {
+                let size = if deletes { found.size()? } else { 0 };
+                free.push((found.uid, found.flags()?, size));
             } else {
                 modified.push(Uid(found.uid));
             }
             // The younger ones within a range are passed over by their modification sequence.
-            true
+            Ok(true)
         })?;
         let nothing = |modified, modseq| {
             Ok(OpResult::Flagged { changed: Vec::new(), modified, modseq: ModSeq(modseq) })
@@ -171,20 +182,20 @@ impl Part<'_> {
         };
         let (mut unseen, mut deleted, mut deleted_octets) = (0, 0, 0);
         let mut changed = Vec::with_capacity(free.len());
-        for message in free {
-            let flags = message.flags & !clear | set;
-            if flags == message.flags {
+        for (uid, before, size) in free {
+            let flags = before & !clear | set;
+            if flags == before {
                 continue;
             }
-            changed.push(Uid(message.uid));
-            let turned = flags ^ message.flags;
+            changed.push(Uid(uid));
+            let turned = flags ^ before;
             if turned & Flags::SEEN.0 != 0 {
                 unseen += if flags & Flags::SEEN.0 == 0 { 1 } else { -1 };
             }
             if turned & Flags::DELETED.0 != 0 {
                 let sign = if flags & Flags::DELETED.0 == 0 { -1 } else { 1 };
                 deleted += sign;
-                deleted_octets += sign * message.size as i64;
+                deleted_octets += sign * size as i64;
             }
         }
         if changed.is_empty() {
@@ -211,7 +222,7 @@ impl Part<'_> {
         let mut found = 0;
         self.look(mailbox, &wanted, |_| {
             found += 1;
-            false
+            Ok(false)
         })?;
         Ok(found == wanted.len())
     }
@@ -227,11 +238,11 @@ impl Part<'_> {
         let Some((_, account)) = self.mailbox(mailbox)? else { return Err(Fault::Tx(TxError::Gone(index))) };
         let mut gone = Vec::new();
         let runner = self.look(mailbox, &sorted(uids), |found| {
-            let taken = found.flags & flags == flags;
+            let taken = flags == 0 || found.flags()? & flags == flags;
             if taken {
                 gone.push(Uid(found.uid));
             }
-            taken
+            Ok(taken)
         })?;
         if gone.is_empty() {
             return Ok(OpResult::Changed(gone, ModSeq(account.modseq)));
@@ -252,14 +263,15 @@ impl Part<'_> {
         if self.mailbox(from)?.is_none() {
             return Err(gone());
         }
+        let to = if to == MailboxId::MADE { self.made.ok_or_else(gone)? } else { to };
         let Some((target, account)) = self.mailbox(to)? else { return Err(gone()) };
         let mut pairs = Vec::new();
         let (mut next, mut flags) = (target.uid_next, 0);
         self.look(from, &sorted(uids), |found| {
             pairs.push((Uid(found.uid), Uid(next)));
             next = next.saturating_add(1);
-            flags |= found.flags;
-            true
+            flags |= found.flags()?;
+            Ok(true)
         })?;
         if pairs.is_empty() {
             return Ok(OpResult::Copied(pairs));

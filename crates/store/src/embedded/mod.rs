@@ -25,6 +25,7 @@ mod limits;
 mod listing;
 mod maintain;
 mod messages;
+pub(crate) mod packed;
 mod plan;
 pub(crate) mod queue;
 pub(crate) mod read;

@@ -54,6 +54,8 @@ pub(crate) struct Part<'a> {
     pub(crate) leases: &'a Leases,
     /// The identity a body got when it was first referred to.
     placed: Vec<Option<u64>>,
+    /// The mailbox it made last.
+    pub(super) made: Option<MailboxId>,
     meta: Vec<u8>,
 }
 
@@ -65,7 +67,16 @@ impl<'a> Part<'a> {
         bodies: &'a [Payload],
         leases: &'a Leases,
     ) -> Part<'a> {
-        Part { tables, records, now, bodies, leases, placed: vec![None; bodies.len()], meta: Vec::new() }
+        Part {
+            tables,
+            records,
+            now,
+            bodies,
+            leases,
+            placed: vec![None; bodies.len()],
+            made: None,
+            meta: Vec::new(),
+        }
     }
 
     /// Does all of a transaction, or fails, and then the caller undoes the part.
@@ -169,6 +180,7 @@ impl<'a> Part<'a> {
                     modseq: state.modseq + 1,
                     special_use: special_use.clone(),
                 }))?;
+                self.made = Some(MailboxId(mailbox));
                 Ok(OpResult::Mailbox(MailboxId(mailbox), UidValidity(uid_validity)))
             }
             Op::RenameMailbox { mailbox, name } => {
@@ -328,6 +340,13 @@ impl<'a> Part<'a> {
 /// Whether a transaction is a plain delivery to mailboxes that are there, or into the queue, or out of it: then nothing
 /// the caller said can make it fail half-way. Preconditions fail before anything is done.
 pub(crate) fn cannot_fail(tables: &mut Tables, tx: &Tx, bodies: usize) -> Result<bool, rusqlite::Error> {
+    // Alone, these fail before they do anything.
+    if let [Op::SetFlags { keywords, .. }] = &tx.ops[..]
+        && keywords.is_empty()
+        && tx.id.is_none()
+    {
+        return Ok(true);
+    }
     for op in &tx.ops {
         let (mailbox, which, keywords) = match op {
             Op::AddMessage(AddMessage {

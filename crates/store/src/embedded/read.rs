@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
@@ -109,17 +109,20 @@ impl Shared {
         size: Option<u64>,
     ) -> Result<MessageReader, ReadError> {
         let wanted = Wanted { body, side, size };
-        let found = self.readers.with(|conn| locate(conn, &wanted))?;
+        let found = self.readers.with(|conn| locate(&mut place(conn)?, &wanted))?;
         self.open_at(&found.ok_or(ReadError::Gone)?, &wanted)
     }
 
     pub(crate) fn locate_messages(&self, rows: &[MessageRow]) -> Result<Vec<Located>, ReadError> {
-        let locate_row = |conn: &Connection, row: &MessageRow| {
-            let found = Wanted::of(row).map(|wanted| locate(conn, &wanted));
-            let found = found.unwrap_or(Ok(None))?;
-            Ok(Located { row: row.clone(), found })
-        };
-        self.readers.with(|conn| rows.iter().map(|row| locate_row(conn, row)).collect())
+        self.readers.with(|conn| {
+            let mut place = place(conn)?;
+            let locate_row = |row: &MessageRow| {
+                let found = Wanted::of(row).map(|wanted| locate(&mut place, &wanted));
+                let found = found.unwrap_or(Ok(None))?;
+                Ok(Located { row: row.clone(), found })
+            };
+            rows.iter().map(locate_row).collect()
+        })
     }
 
     pub(crate) fn open_located(self: &Arc<Self>, located: &Located) -> Result<MessageReader, ReadError> {
@@ -131,7 +134,7 @@ impl Shared {
         match self.reader(found, wanted) {
             // Compaction moved it since it was looked up.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let found = self.readers.with(|conn| locate(conn, wanted))?;
+                let found = self.readers.with(|conn| locate(&mut place(conn)?, wanted))?;
                 self.reader(&found.ok_or(ReadError::Gone)?, wanted)
             }
             result => result,
@@ -177,13 +180,17 @@ struct PlaceOf {
     prefix: Bytes,
 }
 
+/// Looks up a body, and what stands before it.
+fn place(conn: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    conn.prepare_cached(
+        "SELECT body.segment, body.place, body.octets, body.crc, body.file, side.prefix
+         FROM body LEFT JOIN side ON side.id = ?2 WHERE body.id = ?1",
+    )
+}
+
 /// `None`: it is gone, or is not what was listed.
-fn locate(conn: &Connection, wanted: &Wanted) -> rusqlite::Result<Option<PlaceOf>> {
-    let found = conn
-        .prepare_cached(
-            "SELECT body.segment, body.place, body.octets, body.crc, body.file, side.prefix
-             FROM body LEFT JOIN side ON side.id = ?2 WHERE body.id = ?1",
-        )?
+fn locate(place: &mut CachedStatement<'_>, wanted: &Wanted) -> rusqlite::Result<Option<PlaceOf>> {
+    let found = place
         .query_row(params![wanted.body as i64, wanted.side.map(|side| side as i64)], |row| {
             let prefix = row.get_ref(5)?.as_blob_or_null()?.map(Bytes::copy_from_slice);
             Ok((place_row(row)?, prefix))

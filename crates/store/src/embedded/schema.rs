@@ -12,7 +12,7 @@ use crate::OpenError;
 const FORMAT: i64 = 1 + CHANGES.len() as i64;
 
 /// What makes a database of each format, from 1 on, one of the next.
-const CHANGES: &[&str] = &[super::queue::TABLES];
+const CHANGES: &[&str] = &[super::queue::TABLES, super::packed::TABLES];
 
 /// Once the write-ahead log has this many pages (16 MiB), it is copied into the database file.
 pub(crate) const CHECKPOINT_PAGES: i64 = 4_000;

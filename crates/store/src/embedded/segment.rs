@@ -349,8 +349,8 @@ mod tests {
         let mut log = Appender::new(dir.path().to_owned(), Disk::default(), 7);
         let flood = vec![1; 4 << 20];
         for _ in 0..3 {
-            // No time has passed since the one before.
-            log.begun = log.begun.map(|_| Instant::now());
+            // No time has passed since the one before, however slow the disk is.
+            log.begun = log.begun.map(|_| Instant::now() + Duration::from_secs(3600));
             log.begin().unwrap();
             log.write(&flood).unwrap();
             log.tail += flood.len() as u64;
@@ -362,7 +362,18 @@ mod tests {
         assert!(memory(&third).unwrap_or(true));
         assert_eq!(log.behind.as_ref().map(|behind| behind.forgotten), Some(4 << 20));
         if memory(&third).is_some() {
-            assert_eq!((memory(&first), memory(&second)), (Some(true), Some(false)));
+            assert_eq!(memory(&first), Some(true));
+            // The system keeps what somebody holds at that very moment: it is told again.
+            let behind = log.behind.as_ref().unwrap();
+            let goes = (0..400).any(|_| {
+                let gone = memory(&second) == Some(false);
+                if !gone {
+                    std::thread::sleep(Duration::from_millis(25));
+                    behind.file.forget(&(0..4 << 20));
+                }
+                gone
+            });
+            assert!(goes);
         }
         // What is forgotten is not lost.
         let mut octets = vec![0; flood.len()];

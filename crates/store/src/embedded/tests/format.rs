@@ -11,6 +11,7 @@ fn put(key: &str) -> Tx {
 
 /// What makes a database of today one of the first format.
 const FIRST: &str = "
+DROP TABLE packed;
 DROP TABLE queue;
 DROP TABLE queue_destination;
 ALTER TABLE log DROP COLUMN next_queue;
