@@ -172,8 +172,8 @@ impl Terminal {
         assert!(self.child.wait().unwrap().success(), "{}", self.seen);
     }
 
-    /// Reads the next reply, which must begin so; what the program itself says is passed over.
-    pub fn expect(&mut self, beginning: &str) {
+    /// Reads the next reply, which must begin so; what the program itself says is passed over. Returns its last line.
+    pub fn expect(&mut self, beginning: &str) -> String {
         loop {
             let mut line = String::new();
             let read = self.screen.read_line(&mut line).unwrap();
@@ -183,7 +183,7 @@ impl Terminal {
                 && line.as_bytes().get(3).is_some_and(|&b| b == b' ');
             if last_of_a_reply {
                 assert!(line.starts_with(beginning), "not {beginning}:\n{}", self.seen);
-                return;
+                return line;
             }
         }
     }
