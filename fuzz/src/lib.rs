@@ -10,6 +10,7 @@ pub mod alias;
 pub mod ftp;
 pub mod imap;
 pub mod imap_server;
+pub mod import;
 pub mod message;
 pub mod mime;
 pub mod pop3;
@@ -44,6 +45,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("imap_command", imap_server::command),
     ("imap_response", imap::response),
     ("imap_server", imap_server::server),
+    ("import_puredb", import::puredb),
+    ("import_users", import::users),
     ("line", wire::line),
     ("pop3_client", pop3::client),
     ("pop3_command", pop3::command),

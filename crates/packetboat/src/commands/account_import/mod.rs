@@ -1,5 +1,6 @@
 //! `packetboat account import`: users of other FTP servers.
 
+mod found;
 mod passwd;
 mod puredb;
 mod vsftpd;
@@ -9,13 +10,13 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use ipnet::IpNet;
 use packetboat_server::admin::{
     AccountRequest, AdminError, ErrorKind, Item, NewPassword, Password, Quota, aliases_file, check_hash,
 };
 use serde::Serialize;
 
 use super::manage::{Desk, print};
+use found::{Found, networks};
 
 /// Octets of a file with users that are read.
 const FILE_MAX: u64 = 256 << 20;
@@ -60,27 +61,6 @@ pub(crate) struct ImportArgs {
     /// vsftpd: the `user_config_dir`
     #[arg(long, value_name = "DIR")]
     user_config: Option<PathBuf>,
-}
-
-/// A user who was found.
-#[derive(Debug, Default)]
-struct Found {
-    name: String,
-    secret: Option<NewPassword>,
-    /// How people call them.
-    called: Option<String>,
-    home: Option<String>,
-    quota: Option<u64>,
-    quota_files: Option<u64>,
-    upload_rate: Option<u64>,
-    download_rate: Option<u64>,
-    connections: Option<u64>,
-    networks: Vec<String>,
-    denied_networks: Vec<String>,
-    /// They may not log in.
-    disabled: bool,
-    /// What has no place here.
-    lost: Vec<String>,
 }
 
 /// What became of one.
@@ -279,19 +259,6 @@ fn toml_text(text: &str) -> String {
         }
     }
     quoted + "\""
-}
-
-/// Networks as they are written with commas between: those that are, and what is none.
-fn networks(text: &str) -> (Vec<String>, Vec<String>) {
-    let (mut good, mut other) = (Vec::new(), Vec::new());
-    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-        let address = || item.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address));
-        match item.parse::<IpNet>().ok().or_else(address) {
-            Some(network) => good.push(network.trunc().to_string()),
-            None => other.push(item.to_owned()),
-        }
-    }
-    (good, other)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, AdminError> {

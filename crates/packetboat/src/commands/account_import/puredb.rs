@@ -48,10 +48,15 @@ pub(super) fn entries(octets: &[u8]) -> Result<Vec<(String, String)>, String> {
         }
     }
     places.sort_by_key(|(_, place)| *place);
-    let mut entries = Vec::with_capacity(places.len());
+    let mut entries = Vec::new();
+    // No octet belongs to two entries, so all of them together are no larger than the file.
+    let mut ended = 0;
     for (hashed, place) in places {
         let (key, at) = text(octets, place)?;
-        let (value, _) = text(octets, at)?;
+        let (value, end) = text(octets, at)?;
+        if place < std::mem::replace(&mut ended, end) {
+            return Err(format!("the entry of {key:?} lies within another"));
+        }
         if usize::try_from(hash(key.as_bytes())) != Ok(hashed) {
             return Err(format!("the entry of {key:?} is not where its hash says"));
         }
@@ -99,6 +104,19 @@ mod tests {
     fn hashes_are_those_of_pure_pw() {
         // As they stand in a database that pure-pw 1.0.50 made.
         assert_eq!((hash(b"joe"), hash(b"amy")), (0x0b87_23e5, 0x0b87_9730));
+    }
+
+    #[test]
+    fn an_entry_is_one_only() {
+        // The list of each part ends where the next one begins: turned round by turns, half of them are the whole table, and
+        // each entry in it would be read 128 times.
+        let mut octets = made(&[("joe", &"x".repeat(1000))]);
+        let (first, last) = (octets[4..8].to_vec(), octets[4 + 4 * PARTS..8 + 4 * PARTS].to_vec());
+        for part in 0..=PARTS {
+            let place = 4 + 4 * part;
+            octets[place..place + 4].copy_from_slice(if part % 2 == 0 { &first } else { &last });
+        }
+        assert!(entries(&octets).is_err());
     }
 
     #[test]

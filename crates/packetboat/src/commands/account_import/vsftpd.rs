@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use packetboat_server::admin::{AdminError, NewPassword};
-
-use super::{Found, ImportArgs, hash, plain, read};
+use super::{AdminError, Found, ImportArgs, NewPassword, hash, plain, read};
 
 /// What lies beside the file with the users.
 #[derive(Debug, Default)]
