@@ -87,3 +87,60 @@ async fn forget_counts(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use packetboat_account::{DirectoryOptions, NewAccount};
+    use packetboat_files::policy::{Home, Rates, Template, Terms};
+    use packetboat_files::{Limits, Sync, Usage};
+    use packetboat_store::Store;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_is_at_home_where_something_was_swept_is_counted_anew() {
+        let store = Store::temporary().unwrap();
+        let directory = Directory::open(store, DirectoryOptions::default()).await.unwrap();
+        directory.add_domain(&"a.test".parse().unwrap()).await.unwrap();
+        let mut owners = Vec::new();
+        for login in ["anna@a.test", "bob@a.test"] {
+            let account = directory.add_account(NewAccount::new(login.parse().unwrap())).await.unwrap();
+            owners.push(FilesOwner::Account(account.id));
+        }
+        let home = Some(Home::At(Template::parse("/data/{domain}/{user}").unwrap()));
+        let policy = Policy {
+            base: Terms { home, ..Terms::default() },
+            rules: vec![],
+            folders: vec![],
+            rights: vec![],
+            total: Rates::default(),
+            anonymous: None,
+            nothing: PathBuf::new(),
+            sync: Sync::Never,
+            umask: 0o022,
+            behaviour: Arc::default(),
+        };
+        let shares = Shares::new(directory.clone());
+        let counted = Arc::new(AtomicUsize::new(0));
+        let all_come = async || {
+            for owner in &owners {
+                let (limits, counted) = (Limits { octets: Some(100), files: None }, Arc::clone(&counted));
+                let count = move || {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    Ok(Usage::default())
+                };
+                shares.of(*owner, limits, count).await.unwrap();
+            }
+            counted.load(Ordering::Relaxed)
+        };
+        assert_eq!(all_come().await, 2);
+        assert_eq!(all_come().await, 2);
+        let homes = BTreeSet::from([PathBuf::from("/data/a.test/anna"), PathBuf::from("/data/a.test")]);
+        forget_counts(&homes, &policy, &directory, &shares).await.unwrap();
+        assert_eq!(all_come().await, 3);
+    }
+}
