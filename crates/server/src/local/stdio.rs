@@ -5,15 +5,15 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
-use packetboat_mail::queue::{BodyKind, Notify, RcptAsked, Ret};
 use packetboat_message::Address;
-use packetboat_smtp::envelope::{self, ForwardPath};
+use packetboat_smtp::envelope::ForwardPath;
 use packetboat_smtp::reply;
 use packetboat_smtp::server::{Config, Event, Role, Server};
 use packetboat_wire::{Reply, Session as _, Step};
 
 use super::{Counter, Envelope, Handing, Names, Rcpt};
 use crate::admin::{AdminError, ErrorKind};
+use crate::session::smtp::asked::{asked_for, body_kind, ret};
 use crate::settings::Settings;
 
 /// Octets read at a time.
@@ -85,16 +85,9 @@ impl Teller<'_> {
                 let envelope = Envelope {
                     sender: sender.path,
                     user: self.user.to_owned(),
-                    body: match sender.body {
-                        envelope::BodyKind::SevenBit => BodyKind::SevenBit,
-                        envelope::BodyKind::EightBit => BodyKind::EightBit,
-                        envelope::BodyKind::Binary => BodyKind::Binary,
-                    },
+                    body: body_kind(sender.body),
                     smtputf8: sender.smtputf8,
-                    ret: sender.ret.map(|ret| match ret {
-                        envelope::Ret::Full => Ret::Full,
-                        envelope::Ret::Headers => Ret::Headers,
-                    }),
+                    ret: sender.ret.map(ret),
                     envid: sender.envid,
                 };
                 match self.counter.begin(envelope).await {
@@ -105,21 +98,15 @@ impl Teller<'_> {
                     Err(error) => session.refuse(answer(&error)),
                 }
             }
-            Event::Recipient(recipient) => {
+            Event::Recipient(mut recipient) => {
+                let asked = asked_for(&mut recipient);
                 let address = match recipient.path {
                     ForwardPath::Mailbox(address) => Some(address),
                     ForwardPath::Postmaster => self.postmaster.parse::<Address>().ok(),
                 };
-                let notify = recipient.notify.map(|asked| Notify {
-                    success: asked.success,
-                    failure: asked.failure,
-                    delay: asked.delay,
-                });
-                let original = recipient.original.map(|original| (original.kind, original.address));
                 let (Some(message), Some(address)) = (&mut self.message, address) else {
                     return session.refuse(reply::local_error());
                 };
-                let asked = RcptAsked { notify, original };
                 match message.handing.recipient(Rcpt { address, asked }).await {
                     Ok(()) => session.accept(),
                     Err(error) => session.refuse(answer(&error)),

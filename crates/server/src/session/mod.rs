@@ -6,7 +6,7 @@ mod ftp;
 mod imap;
 mod login;
 mod pop3;
-mod smtp;
+pub(crate) mod smtp;
 
 use std::sync::Arc;
 

@@ -2,20 +2,18 @@
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
-use packetboat_mail::queue::{Asked, BodyKind, DeliverBy, Notify, RcptAsked, Ret};
 use packetboat_mail::story::{Event, Refused, What, shortened};
-use packetboat_mail::{
-    Addressee, Intake, MessageTag, Origin, Outcome, Place, Reach, Refusal, Role as MailRole,
-};
+use packetboat_mail::{Addressee, Intake, MessageTag, Origin, Outcome, Place, Refusal, Role as MailRole};
 use packetboat_message::trace::{Protocol, With};
 use packetboat_smtp::command::HelloVerb;
-use packetboat_smtp::envelope::{self, ForwardPath, Recipient, Sender};
+use packetboat_smtp::envelope::{ForwardPath, Recipient, Sender};
 use packetboat_smtp::reply;
 use packetboat_smtp::server::{Role, Server};
 use packetboat_wire::Reply;
 
 use super::super::random;
 use super::Smtp;
+use super::asked::{asked_for, asked_of};
 use super::verify::written;
 use crate::metrics::{OutcomeLabels, ServiceLabel};
 
@@ -230,50 +228,6 @@ impl Smtp {
             })),
         });
     }
-}
-
-/// What the client asks for a message.
-fn asked_of(sender: &Sender, now: Timestamp) -> Asked {
-    Asked {
-        declared: sender.size.unwrap_or(0),
-        reach: match sender.target {
-            envelope::Target::Mailbox => Reach::Mailbox,
-            envelope::Target::Terminal => Reach::Terminal,
-            envelope::Target::TerminalOrMailbox => Reach::TerminalOrMailbox,
-            envelope::Target::TerminalAndMailbox => Reach::TerminalAndMailbox,
-        },
-        body: match sender.body {
-            envelope::BodyKind::SevenBit => BodyKind::SevenBit,
-            envelope::BodyKind::EightBit => BodyKind::EightBit,
-            envelope::BodyKind::Binary => BodyKind::Binary,
-        },
-        smtputf8: sender.smtputf8,
-        ret: sender.ret.map(|ret| match ret {
-            envelope::Ret::Full => Ret::Full,
-            envelope::Ret::Headers => Ret::Headers,
-        }),
-        envid: sender.envid.clone(),
-        require_tls: sender.require_tls,
-        // Its header tells.
-        forgo_tls: false,
-        by: sender.deliver_by.map(|by| DeliverBy {
-            at: by.at(now).as_microsecond(),
-            notify_only: by.late == envelope::Late::Notify,
-            trace: by.trace,
-        }),
-        hold_until: sender.hold.map(|hold| hold.at(now).as_microsecond()),
-    }
-}
-
-/// What the client asks for a recipient.
-fn asked_for(recipient: &mut Recipient) -> RcptAsked {
-    let notify = recipient.notify.map(|asked| Notify {
-        success: asked.success,
-        failure: asked.failure,
-        delay: asked.delay,
-    });
-    let original = recipient.original.take().map(|original| (original.kind, original.address));
-    RcptAsked { notify, original }
 }
 
 /// What the client is told.

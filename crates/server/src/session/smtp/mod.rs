@@ -1,5 +1,6 @@
 //! SMTP, submission and LMTP at the post office's counter.
 
+pub(crate) mod asked;
 mod auth;
 mod intake;
 mod turn;
