@@ -63,6 +63,9 @@ pub struct Anonymous {
     pub terms: Terms,
 }
 
+/// Octets of what an anonymous user gives for a password: an address has 64, an at sign and 255 at most.
+const PASSWORD_MAX: usize = 320;
+
 /// What counts as the password of an anonymous user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AnonymousPassword {
@@ -78,7 +81,7 @@ pub enum AnonymousPassword {
 impl AnonymousPassword {
     /// Whether this is one.
     pub fn admits(self, password: &str) -> bool {
-        let decent = password.len() <= 320 && !password.contains(|c: char| c.is_control());
+        let decent = password.len() <= PASSWORD_MAX && !password.contains(|c: char| c.is_control());
         let parts = password.rsplit_once('@');
         match self {
             AnonymousPassword::Any => decent,
