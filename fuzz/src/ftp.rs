@@ -98,6 +98,7 @@ impl Owner<Server> for Depot {
             }
             Event::Reinitialized => self.logged_in = false,
             Event::CloseData => {}
+            Event::ClearControl => session.tls_ended(),
             Event::Listen(_) if self.fails() => session.refuse(Refusal::CannotListen),
             Event::Listen(_) => session.listening(([192, 0, 2, 1], 5282).into()),
             Event::Request(request) => {

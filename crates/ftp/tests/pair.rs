@@ -309,6 +309,7 @@ impl Depot {
             Event::Abort => self.aborted = true,
             Event::Progress => session.answer(Answer::Lines(vec!["half of it".to_owned()])),
             Event::Reinitialized | Event::CloseData => {}
+            Event::ClearControl => session.tls_ended(),
         }
     }
 

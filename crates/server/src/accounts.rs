@@ -12,7 +12,7 @@ use packetboat_mail::{Limits, PostOffice};
 use packetboat_message::Domain;
 
 use crate::admin::{AdminError, ErrorKind};
-use crate::privilege::{self, PrivilegeError};
+use crate::privilege::{self, Keep, PrivilegeError};
 use crate::settings::Settings;
 
 /// How the directory behaves.
@@ -86,7 +86,7 @@ pub(crate) fn become_owner(settings: &Settings) -> Result<(), AdminError> {
     privilege::make_data_directory(data, identity.as_ref())
         .map_err(|error| AdminError::new(ErrorKind::Io, format!("{}: {error}", data.display())))?;
     match identity {
-        Some(identity) => privilege::drop_to(Some(&identity)).map_err(denied),
+        Some(identity) => privilege::drop_to(Some(&identity), Keep::Nothing).map_err(denied),
         None => Ok(()),
     }
 }

@@ -25,8 +25,8 @@ use crate::relay::{Relay, TrustedNetworks};
 use crate::secure::AuthoritiesError;
 use crate::server::{Context, Prepared, Server, Signals, StartError, prepare, runtime};
 use crate::session::{
-    Announcing, Counter, Depot, Doors, FtpService, ImapService, Links, OnePort, Owners, Pop3Service,
-    SmtpService, Waiting, client_authorities,
+    Announcing, Clients, Counter, Depot, Doors, FtpService, ImapService, Links, OnePort, Owners, Pop3Service,
+    SmtpService, Waiting,
 };
 use crate::settings::{self, Settings};
 use crate::shutdown::Phase;
@@ -197,7 +197,10 @@ impl App {
             server.on_reload(move |settings| events.reload(settings));
         }
         let renewed = Arc::clone(&depot);
-        server.on_reload(move |settings| renewed.doors.set_policy(settings.files_policy()));
+        server.on_reload(move |settings| {
+            renewed.doors.set_policy(settings.files_policy());
+            renewed.links.clients.reload(&settings.ftp);
+        });
         for name in ["ftp", "ftps"] {
             let (config, depot) = (ftp_config(settings), Arc::clone(&depot));
             let service = FtpService::new(config, depot, counter.clone(), Arc::clone(metrics));
@@ -423,13 +426,6 @@ fn links(context: &Context) -> Links {
     let (ftp, port) = (&context.settings.ftp, |port: u32| u16::try_from(port).unwrap_or(0));
     let (first, last) = (port(ftp.passive_first), port(ftp.passive_last));
     let certificates = &context.certificates;
-    let clients = ftp.client_authorities.as_ref().and_then(|file| match client_authorities(file) {
-        Ok(verifier) => Some((verifier, ftp.client_name)),
-        Err(error) => {
-            tracing::error!(error, "ftp.client_authorities: nobody logs in by a certificate");
-            None
-        }
-    });
     let owners = Arc::new(Owners::default());
     let one_port = OnePort::new(port(ftp.passive_port), Arc::clone(certificates), Arc::clone(&owners));
     Links {
@@ -447,7 +443,7 @@ fn links(context: &Context) -> Links {
         ),
         active: ftp.active,
         active_source: ftp.active_source,
-        clients,
+        clients: Clients::new(ftp),
         waiting: Arc::new(Waiting::default()),
         told_source: AtomicBool::new(false),
     }
@@ -460,6 +456,7 @@ fn ftp_config(settings: &Settings) -> packetboat_ftp::server::Config {
         greeting: format!("{} FTP server ready.", settings.general.hostname),
         require_tls: ftp.require_tls || !settings.auth.plaintext_without_tls,
         require_protection: ftp.require_tls,
+        allow_ccc: ftp.allow_ccc,
         allow_clear_data: ftp.clear_data && !ftp.require_tls,
         login_failures: settings.auth.failures,
         timeouts: Timeouts {

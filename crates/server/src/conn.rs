@@ -4,6 +4,7 @@
 //! hands the bytes on before anything else can happen; so a thousand silent peers cost a thousand small structs.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
@@ -18,6 +19,9 @@ use crate::tls::Binding;
 
 /// Size of each thread's read buffer: four full TLS records.
 const READ_BUFFER: usize = 64 * 1024;
+
+/// What a peer may send between our farewell in TLS and its own: that, and what was under way.
+const FAREWELL_MAX: usize = 4 * 1024;
 
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
@@ -225,6 +229,34 @@ impl Conn {
         }
     }
 
+    /// Says farewell in TLS, waits for the peer's, and is in the clear from then on. What was read behind the peer's
+    /// farewell is returned.
+    pub(crate) async fn leave_tls(&mut self) -> io::Result<Vec<u8>> {
+        self.close_notify();
+        poll_fn(|cx| self.poll_flush(cx)).await?;
+        let Conn { socket, tls } = self;
+        let Some(session) = tls else { return Ok(Vec::new()) };
+        if session.process_new_packets().map_err(invalid)?.peer_has_closed() {
+            // Before it was told that it may. What came with it is lost in here, so there is no way to go on.
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a farewell before the answer"));
+        }
+        let mut taken = 0;
+        let unread = poll_fn(|cx| {
+            loop {
+                let left = ready!(with_read_buffer(|buf| {
+                    ready!(socket.poll_read(cx, buf))?;
+                    Poll::Ready(up_to_farewell(session, buf.filled(), &mut taken))
+                }))?;
+                if let Some(unread) = left {
+                    return Poll::Ready(Ok::<_, io::Error>(unread));
+                }
+            }
+        })
+        .await?;
+        *tls = None;
+        Ok(unread)
+    }
+
     /// Sends FIN. What was sent before still arrives.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_shutdown(cx)
@@ -275,12 +307,40 @@ fn drain(tls: &mut Tls, take: &mut dyn FnMut(&[u8])) -> io::Result<Drained> {
     }
 }
 
+/// Reads under TLS and throws away, up to the peer's farewell; then the octets behind it, which are in the clear. One octet
+/// at a time, for rustls keeps what it is given, and nobody else knows where a record ends.
+fn up_to_farewell(tls: &mut Tls, wire: &[u8], taken: &mut usize) -> io::Result<Option<Vec<u8>>> {
+    if wire.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    // What can be read is no record of TLS: there are clients that do not answer a farewell (curl, where it is told to wait
+    // for ours). Anybody could say it in their place, as anything else from here on.
+    if *taken == 0 && wire.first().is_some_and(u8::is_ascii_alphabetic) {
+        return Ok(Some(wire.to_vec()));
+    }
+    for (index, octet) in wire.iter().enumerate() {
+        *taken += 1;
+        if *taken > FAREWELL_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no farewell of TLS"));
+        }
+        tls.read_tls(&mut std::slice::from_ref(octet))?;
+        if tls.process_new_packets().map_err(invalid)?.peer_has_closed() {
+            return Ok(Some(wire.get(index + 1..).unwrap_or_default().to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 /// Decrypts one read's worth of records. No bytes means that the peer closed.
 fn decrypt(tls: &mut Tls, mut wire: &[u8], take: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
     let mut total = 0;
     loop {
         let read = tls.read_tls(&mut wire)?;
-        tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        tls.process_new_packets().map_err(invalid)?;
         if let Drained::Bytes(count) = drain(tls, take)? {
             total += count;
         }

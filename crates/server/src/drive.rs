@@ -117,6 +117,15 @@ pub trait Handler<S: Session>: Send {
         None
     }
 
+    /// The session wants to go on in the clear: TLS is ended by a farewell of both sides, and
+    /// [`left_tls`](Handler::left_tls) is called. Asked after [`handle`](Handler::handle).
+    fn leaves_tls(&mut self) -> bool {
+        false
+    }
+
+    /// TLS has ended, and what comes now comes in the clear.
+    fn left_tls(&mut self, _session: &mut S) {}
+
     /// The handshake is complete.
     fn secured(&mut self, _tls: &rustls::Connection) {}
 
@@ -436,6 +445,12 @@ impl Driver {
                 Step::Event(event) => {
                     self.line_since = None;
                     Box::pin(handler.handle(session, event)).await?;
+                    if handler.leaves_tls() {
+                        self.flush().await?;
+                        let unread = Box::pin(self.leave_tls()).await?;
+                        handler.left_tls(session);
+                        session.receive(&unread);
+                    }
                 }
                 Step::Wait { until } => {
                     self.flush().await?;
@@ -632,6 +647,19 @@ impl Driver {
         self.tls = Some((facts.version, facts.cipher));
         self.line_since = None;
         Ok(facts)
+    }
+
+    /// Ends TLS and leaves the connection open. What the client has sent in the clear behind its farewell is returned; what
+    /// it sent under TLS before it is forgotten.
+    async fn leave_tls(&mut self) -> Result<Vec<u8>, End> {
+        let Link { conn, pace, shutdown, .. } = &mut self.link;
+        tokio::select! {
+            left = tokio::time::timeout(pace.handshake, conn.leave_tls()) => match left {
+                Ok(left) => left.map_err(End::Lost),
+                Err(_) => Err(End::TooSlow("the end of TLS")),
+            },
+            () = shutdown.clone().reached(Phase::Ending) => Err(End::ServerStopped),
+        }
     }
 
     /// Closes so that the last words arrive. Closing a socket that has unread input resets it, and a reset overtakes

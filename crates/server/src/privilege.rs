@@ -12,6 +12,7 @@ use std::path::Path;
 use nix::unistd::{self, User};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// Why privilege could not be given up.
 #[derive(Debug, thiserror::Error)]
@@ -94,24 +95,75 @@ pub fn make_data_directory(path: &Path, owner: Option<&Identity>) -> io::Result<
     Ok(())
 }
 
+/// What is left of root's privileges when the rest is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// To bind ports below 1024 (CAP_NET_BIND_SERVICE), as FTP's active data connections do for as long as the server
+    /// runs. Programs that it starts do not have it.
+    LowPorts,
+}
+
+/// The ports from which on everybody may bind, where the system does not say.
+pub(crate) const FIRST_PORT_FOR_ALL: u16 = 1024;
+
+/// Whether this process, as it is now, may bind the port.
+pub fn may_bind(port: u16) -> bool {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok();
+    let first = first.and_then(|text| text.trim().parse().ok()).unwrap_or(FIRST_PORT_FOR_ALL);
+    port >= first
+        || rustix::thread::capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_BIND_SERVICE))
+}
+
+/// What is said where active data connections of FTP cannot come from their port.
+pub(crate) fn no_active_source(port: u16) -> String {
+    format!(
+        "active data connections cannot come from port {port}, and come from any: start the server as root with `user` \
+         set, or give it CAP_NET_BIND_SERVICE, or set ftp.active_source = \"any\""
+    )
+}
+
+/// Becomes a user without any privilege but what is to be kept, if it is there.
+fn become_user(user: &User, keep: Keep) -> Result<(), PrivilegeError> {
+    let only = CapabilitySet::NET_BIND_SERVICE;
+    let had = rustix::thread::capabilities(None).map_err(io::Error::from)?.permitted;
+    let kept = keep == Keep::LowPorts && had.contains(only);
+    let name = CString::new(user.name.as_str()).map_err(io::Error::other)?;
+    if kept {
+        rustix::thread::set_keep_capabilities(true).map_err(io::Error::from)?;
+    }
+    // Groups first: the last call takes away the right to make the others.
+    unistd::initgroups(&name, user.gid).map_err(io::Error::from)?;
+    unistd::setgid(user.gid).map_err(io::Error::from)?;
+    unistd::setuid(user.uid).map_err(io::Error::from)?;
+    if kept {
+        // All of them are still there. Threads inherit what is left; whoever is started by `exec` does not, because
+        // nothing is inheritable.
+        let sets = CapabilitySets { effective: only, permitted: only, inheritable: CapabilitySet::empty() };
+        rustix::thread::set_capabilities(None, sets).map_err(io::Error::from)?;
+        rustix::thread::set_keep_capabilities(false).map_err(io::Error::from)?;
+    }
+    let left = rustix::thread::capabilities(None).map_err(io::Error::from)?;
+    let allowed = if kept { only } else { CapabilitySet::empty() };
+    // Never trust it: a setuid that can be taken back is a back door.
+    if !allowed.contains(left.permitted) || unistd::setuid(unistd::Uid::from_raw(0)).is_ok() {
+        return Err(io::Error::other("root could be had again").into());
+    }
+    Ok(())
+}
+
 /// Gives up what is not needed to serve: becomes `identity`, can never gain privileges again, leaves no core dump with
 /// passwords in it, and makes files that only its user reads.
-pub fn drop_to(identity: Option<&Identity>) -> Result<(), PrivilegeError> {
+pub fn drop_to(identity: Option<&Identity>, keep: Keep) -> Result<(), PrivilegeError> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let threads = fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1);
     if threads > 1 {
         return Err(PrivilegeError::Threads(threads));
     }
     if let Some(Identity(user)) = identity {
-        let name = CString::new(user.name.as_str()).map_err(io::Error::other)?;
-        // Groups first: the last call takes away the right to make the others.
-        unistd::initgroups(&name, user.gid).map_err(io::Error::from)?;
-        unistd::setgid(user.gid).map_err(io::Error::from)?;
-        unistd::setuid(user.uid).map_err(io::Error::from)?;
-        // Never trust it: a setuid that can be taken back is a back door.
-        if unistd::setuid(unistd::Uid::from_raw(0)).is_ok() {
-            return Err(io::Error::other("root could be had again").into());
-        }
+        become_user(user, keep)?;
     }
     rustix::thread::set_no_new_privs(true).map_err(io::Error::from)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
@@ -140,7 +192,7 @@ mod tests {
     #[test]
     fn it_is_too_late_with_threads() {
         // The test runner has several.
-        assert!(matches!(drop_to(None), Err(PrivilegeError::Threads(_))));
+        assert!(matches!(drop_to(None, Keep::Nothing), Err(PrivilegeError::Threads(_))));
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::listen::{self, BindError, Bound, Door, Service};
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
-use crate::privilege::{self, PrivilegeError};
+use crate::privilege::{self, Keep, PrivilegeError};
 use crate::settings::{Limits, Settings, TlsVersion};
 use crate::shutdown::{Phase, Shutdown};
 use crate::status::Status;
@@ -100,13 +100,13 @@ pub fn prepare(settings: Settings, source: Option<PathBuf>) -> Result<Prepared, 
 
 /// As [`prepare`], but the process stays what it is: for a server inside another program, such as a test.
 pub fn prepare_embedded(settings: Settings) -> Result<Prepared, StartError> {
-    prepare_with(settings, None, |_| Ok(()))
+    prepare_with(settings, None, |_, _| Ok(()))
 }
 
 fn prepare_with(
     settings: Settings,
     source: Option<PathBuf>,
-    drop_to: impl FnOnce(Option<&privilege::Identity>) -> Result<(), PrivilegeError>,
+    drop_to: impl FnOnce(Option<&privilege::Identity>, Keep) -> Result<(), PrivilegeError>,
 ) -> Result<Prepared, StartError> {
     let open_files = privilege::raise_file_limit();
     let identity = privilege::identity(settings.general.user.as_deref())?;
@@ -120,12 +120,19 @@ fn prepare_with(
         // Before privilege is given up: keys are often readable for root only.
         false => Some(Certificates::load(certificate_files(&settings), minimum(&settings))?),
     };
-    drop_to(identity.as_ref())?;
+    let needs_low_port = active_sources(&settings, &bound).any(|port| port < privilege::FIRST_PORT_FOR_ALL);
+    drop_to(identity.as_ref(), if needs_low_port { Keep::LowPorts } else { Keep::Nothing })?;
     let certificates = match configured {
         Some(certificates) => certificates,
         None => self_signed(&settings)?,
     };
     Ok(Prepared { settings, source, bound, certificates: Arc::new(certificates), open_files })
+}
+
+/// The ports that active data connections of FTP come from.
+fn active_sources<'a>(settings: &'a Settings, bound: &'a [Bound]) -> impl Iterator<Item = u16> + 'a {
+    let ftp = bound.iter().filter(|bound| matches!(bound.service, "ftp" | "ftps"));
+    ftp.filter_map(Bound::port).filter_map(|port| settings.ftp.active_source_of(port))
 }
 
 impl Prepared {
@@ -275,6 +282,13 @@ impl Server {
     pub fn new(prepared: Prepared, log: Option<LogHandle>) -> Server {
         let Prepared { settings, source, bound, certificates, open_files } = prepared;
         warn(&settings, open_files);
+        let mut out_of_reach: Vec<u16> =
+            active_sources(&settings, &bound).filter(|port| !privilege::may_bind(*port)).collect();
+        out_of_reach.sort_unstable();
+        out_of_reach.dedup();
+        for port in out_of_reach {
+            tracing::warn!("{}", privilege::no_active_source(port));
+        }
         let metrics = Metrics::new();
         metrics.show_certificates(Arc::clone(&certificates));
         let shutdown = Arc::new(Shutdown::new());

@@ -12,7 +12,7 @@ use crate::accounts::become_owner;
 use crate::admin::{AdminError, DomainRequest, ErrorKind, Item, Office, Request};
 use crate::dns::{self, Findings, Resolver};
 use crate::privilege::{self, PrivilegeError};
-use crate::settings::Settings;
+use crate::settings::{ListenAddress, Settings};
 
 pub use packetboat_store::{Check, Outcome, Report};
 
@@ -55,6 +55,22 @@ pub fn user(settings: &Settings) -> Result<(), AdminError> {
     }
 }
 
+/// What the server, started by this user, could not do for want of privilege.
+pub fn out_of_reach(settings: &Settings) -> Vec<String> {
+    // Started by root, it keeps what it needs.
+    let listens = settings.listen.ftp.iter().chain(&settings.listen.ftps);
+    let ports = listens.filter_map(|address| match address {
+        ListenAddress::Port(port) => Some(*port),
+        ListenAddress::Tcp(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
+    });
+    let mut sources: Vec<u16> = ports.filter_map(|port| settings.ftp.active_source_of(port)).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources.retain(|port| !privilege::may_bind(*port));
+    sources.into_iter().map(privilege::no_active_source).collect()
+}
+
 /// Where the store is.
 pub fn directory(settings: &Settings) -> PathBuf {
     settings.general.data.join("store")
@@ -66,6 +82,12 @@ fn unless_in_use(outcome: Result<Report, OpenError>) -> Result<Option<Report>, A
         Err(OpenError::InUse { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Loads who vouches for clients of FTP, and whose certificates are revoked, as the server would.
+pub fn client_authorities(settings: &Settings) -> Result<(), AdminError> {
+    crate::session::check_authorities(&settings.ftp)
+        .map_err(|error| AdminError::new(ErrorKind::Config, error))
 }
 
 /// One certificate of the settings.

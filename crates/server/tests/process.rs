@@ -36,8 +36,9 @@ fn main() {
     {
         return serve(Path::new(file));
     }
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("gives_up_privilege", gives_up_privilege),
+        ("keeps_low_ports_for_active_ftp", keeps_low_ports_for_active_ftp),
         ("tells_systemd_and_stops_at_sigterm", tells_systemd_and_stops_at_sigterm),
         ("takes_sockets_from_systemd", takes_sockets_from_systemd),
         ("reads_settings_and_certificates_again", reads_settings_and_certificates_again),
@@ -205,6 +206,37 @@ fn gives_up_privilege() {
         assert_eq!(fs::metadata(format!("/proc/{}/mem", serving.process.id())).unwrap().uid(), 0);
     }
     serving.finish();
+}
+
+fn keeps_low_ports_for_active_ftp() {
+    if !privilege::is_root() {
+        return println!("not root: no privilege to keep");
+    }
+    // An address of this test alone, so that the port is free.
+    let id = std::process::id();
+    let ftp = format!("127.77.{}.{}:21", id / 250 % 250 + 1, id % 250 + 1);
+    for (general, more, kept) in [
+        ("user = \"nobody\"", "", true),
+        ("user = \"nobody\"", "[ftp]\nactive_source = \"any\"", false),
+        ("user = \"nobody\"", "[ftp]\nactive = false", false),
+    ] {
+        let serving = start(general, &format!("{SMTP_ANY}\nftp = \"{ftp}\"\n{more}"), plain);
+        assert_eq!(line(&mut serving.connect()), "hello");
+        for task in fs::read_dir(format!("/proc/{}/task", serving.process.id())).unwrap() {
+            let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            // CAP_NET_BIND_SERVICE, and nothing that programs started from here would have.
+            let expected = if kept { "0000000000000400" } else { "0000000000000000" };
+            assert_eq!(field(&status, "CapEff"), expected);
+            assert_eq!(field(&status, "CapPrm"), expected);
+            assert_eq!(field(&status, "CapInh"), "0000000000000000");
+            assert_eq!(field(&status, "CapAmb"), "0000000000000000");
+            assert_eq!(field(&status, "NoNewPrivs"), "1");
+            let ids: Vec<u32> = field(&status, "Uid").split('\t').map(|id| id.parse().unwrap()).collect();
+            assert!(ids.iter().all(|id| *id != 0), "{ids:?}");
+        }
+        let log = serving.finish();
+        assert!(!log.contains("active data connections cannot come"), "{log}");
+    }
 }
 
 fn tells_systemd_and_stops_at_sigterm() {

@@ -74,6 +74,8 @@ pub struct Entrance {
     pub only: Vec<String>,
     /// How long nothing may be heard.
     pub idle: Option<Duration>,
+    /// Whether they are told of everybody who is here, as an administrator is (SITE WHO).
+    pub sees_all: bool,
     /// What has to be on disk when a file is there.
     pub sync: Sync,
     /// Permissions that new files do not get.

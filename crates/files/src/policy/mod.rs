@@ -256,6 +256,7 @@ impl Policy {
             disabled: terms.disabled.unwrap_or_default(),
             only: terms.only.unwrap_or_default(),
             idle: terms.idle,
+            sees_all: terms.sees_all.unwrap_or(false),
             sync: self.sync,
             umask: self.umask,
             behaviour: Arc::clone(&self.behaviour),

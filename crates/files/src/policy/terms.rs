@@ -65,6 +65,7 @@ pub struct Terms {
     pub disabled: Option<Vec<String>>,
     pub only: Option<Vec<String>>,
     pub idle: Option<Duration>,
+    pub sees_all: Option<bool>,
 }
 
 /// Terms for some users.
@@ -101,6 +102,7 @@ impl Terms {
             disabled,
             only,
             idle,
+            sees_all,
         )
     }
 

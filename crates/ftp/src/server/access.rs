@@ -40,7 +40,15 @@ impl Server {
                 self.say(&reply::set("PBSZ=0".to_owned()));
             }
             Command::Prot(level) => self.protection(level),
-            Command::Ccc if self.tls.is_none() => self.say(&reply::tls_first()),
+            Command::Ccc if self.tls.is_none() => self.say(&reply::command_needs_protection()),
+            // Whoever has not logged in could only waste handshakes by it (RFC 4217 section 15.3).
+            Command::Ccc if self.config.allow_ccc && self.login == Login::In => {
+                // What the client has sent in the same breath it has sent under TLS, before our answer.
+                self.input.clear();
+                self.phase = Phase::Clearing;
+                self.event = Some(Event::ClearControl);
+                self.say(&reply::set("TLS ends here, go on in the clear.".to_owned()));
+            }
             // Leaving TLS in the middle of a connection is what truncation attacks are made of.
             _ => self.say(&reply::clear_needed()),
         }

@@ -33,6 +33,13 @@ impl Server {
             self.settings.restart = None;
             self.settings.range = None;
         }
+        // "This command must be immediately followed by a RNTO" (RFC 959 section 4.1.3). What a client says to stay or to
+        // look does not count, as for ProFTPD; vsftpd goes on whatever comes.
+        let keeps_renaming =
+            matches!(command, Command::Rnto(_) | Command::Noop | Command::Help(_) | Command::Stat(None));
+        if !keeps_renaming {
+            self.settings.rename_from = None;
+        }
         let needs_login = !matches!(
             command,
             Command::User(_)

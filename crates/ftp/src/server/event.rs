@@ -34,6 +34,10 @@ pub enum Event {
     /// The port of the data connection was changed, or the session is over with it: one that is open is to be closed
     /// (RFC 959 section 3.2).
     CloseData,
+    /// CCC: TLS is to end on the control connection, by a farewell of both sides, and the conversation goes on in the
+    /// clear (RFC 4217 section 5). What comes under TLS until then is forgotten.
+    /// [`tls_ended`](super::Server::tls_ended).
+    ClearControl,
     /// Question: an action on files, that needs no data connection. [`answer`](super::Server::answer).
     Request(Request),
     /// Question: a transfer. [`transfer_begins`](super::Server::transfer_begins), and later

@@ -48,7 +48,7 @@ pub(super) const COMMANDS: &[(&str, &str)] = &[
     ("AUTH", "AUTH TLS: protect this connection"),
     ("PBSZ", "PBSZ 0: before PROT"),
     ("PROT", "PROT C|P: protect data connections"),
-    ("CCC", "CCC: not possible here"),
+    ("CCC", "CCC: go on in the clear, where the server allows it"),
     ("EPRT", "EPRT |family|address|port|: where to connect to"),
     ("EPSV", "EPSV [family|ALL]: listen for the data connection"),
     ("LPRT", "LPRT family,length,…: where to connect to"),
@@ -112,6 +112,9 @@ impl Server {
         let mut add = |feature: &str| lines.push(feature.to_owned());
         if self.config.tls {
             ["AUTH TLS", "PBSZ", "PROT"].into_iter().for_each(&mut add);
+            if self.config.allow_ccc {
+                add("CCC");
+            }
         }
         ["AVBL", "CLNT", "COMB", "CSID", "EPRT", "EPSV"].into_iter().for_each(&mut add);
         // The one that HASH uses now has a star (draft-bryan-ftpext-hash section 3).

@@ -67,6 +67,8 @@ enum Phase {
     Greeting,
     Open,
     Handshake,
+    /// CCC was accepted, and TLS has not ended yet.
+    Clearing,
     /// QUIT was given while a transfer was running.
     Leaving,
     Closed,
@@ -232,6 +234,17 @@ impl Server {
         self.settings.needs_protection = true;
     }
 
+    /// After [`Event::ClearControl`]: both sides have said farewell, and what comes from now on comes in the clear.
+    /// Whoever is logged in stays so, and data connections are protected as PROT has said.
+    pub fn tls_ended(&mut self) {
+        if self.phase == Phase::Clearing {
+            self.phase = Phase::Open;
+            self.input.clear();
+            self.telnet = Telnet::new();
+            self.tls = None;
+        }
+    }
+
     /// Nobody is served now: says so, and ends the session.
     pub fn turn_away(&mut self, words: &str) {
         self.end(reply::turned_away(words));
@@ -284,7 +297,7 @@ impl Server {
                 self.end(reply::goodbye());
                 Advance::Progress
             }
-            Phase::Leaving | Phase::Handshake | Phase::Closed => Advance::Blocked,
+            Phase::Leaving | Phase::Handshake | Phase::Clearing | Phase::Closed => Advance::Blocked,
         }
     }
 

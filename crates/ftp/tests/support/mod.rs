@@ -29,6 +29,7 @@ pub fn from_settings(script: &Script) -> (Server, Depot) {
         require_tls: is("require-tls"),
         require_protection: is("require-protection"),
         tls: !is("no-tls"),
+        allow_ccc: is("allow-ccc"),
         disabled: script
             .setting("disabled")
             .map(|verbs| verbs.split(' ').map(str::to_owned).collect())
@@ -174,7 +175,7 @@ impl Owner<Server> for Depot {
             Event::Abort if std::mem::take(&mut self.held) => session.refuse(Refusal::Stopped),
             Event::Abort => session.transfer_ended(Err(TransferFailure::Aborted)),
             Event::Progress => session.answer(Answer::Lines(vec!["21 of 42 octets.".to_owned()])),
-            Event::Reinitialized | Event::CloseData => {}
+            Event::Reinitialized | Event::CloseData | Event::ClearControl => {}
         }
     }
 
@@ -184,6 +185,7 @@ impl Owner<Server> for Depot {
             "complete" => {
                 session.transfer_ended(Ok(Transferred { octets: 42, stays_open: false, note: None }))
             }
+            "tls ended" => session.tls_ended(),
             "complete, open" => {
                 session.transfer_ended(Ok(Transferred { octets: 42, stays_open: true, note: None }))
             }

@@ -49,7 +49,12 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
     for words in settings.ftp.doubts() {
         say(format!("settings: {words}"));
     }
+    // Before it becomes whose the store is.
+    for words in upkeep::out_of_reach(&settings) {
+        say(format!("settings: {words}"));
+    }
     let certificates = upkeep::certificates(&settings)?;
+    upkeep::client_authorities(&settings)?;
     for certificate in &certificates {
         say(format!("certificate: {} until {}", certificate.names.join(", "), certificate.not_after));
     }

@@ -17,6 +17,9 @@ use super::watch::Watch;
 use crate::admin::{FileSession, FileTransfer};
 use crate::listen::Peer;
 
+/// Sessions that are told of in one reply.
+const WHO_MAX: usize = 1000;
+
 /// The sessions that stand. A session is on it while its [`Session`] lives, a transfer while its [`Moving`] does.
 #[derive(Debug, Default)]
 pub struct Transfers {
@@ -171,11 +174,14 @@ impl Transfers {
         Some(Box::new(live.told()))
     }
 
-    /// What all sessions of a login do.
-    fn of_login(&self, login: &str) -> Vec<(u64, Peer, FileSession)> {
+    /// The sessions that are logged in: all of them, or those of a login.
+    fn logged_in(&self, only: Option<&str>) -> Vec<(Box<str>, Arc<Live>)> {
         let sessions: Vec<Arc<Live>> = self.sessions.lock().values().cloned().collect();
-        let own = sessions.iter().filter(|live| live.state.lock().login.as_deref() == Some(login));
-        own.map(|live| (live.peer.id, live.peer.clone(), live.told())).collect()
+        let named = sessions.into_iter().filter_map(|live| {
+            let login = live.state.lock().login.clone()?;
+            Some((login, live))
+        });
+        named.filter(|(login, _)| only.is_none_or(|only| **login == *only)).collect()
     }
 }
 
@@ -309,13 +315,21 @@ impl Session {
         transfer.iter().map(|transfer| format!("{transfer} so far.")).collect()
     }
 
-    /// Lines for SITE WHO: the sessions of the same login. Who else is there is nobody's business but the administrator's.
-    pub fn who(&self) -> Vec<String> {
-        let Some(login) = self.live.state.lock().login.clone() else { return Vec::new() };
-        let mut lines = vec![format!("Sessions of {login}:")];
-        for (id, peer, told) in self.register.of_login(&login) {
+    /// Lines for SITE WHO: the sessions of the same login. Who else is there is nobody's business but the administrator's,
+    /// who is told of `all`, up to a number.
+    pub fn who(&self, all: bool) -> Vec<String> {
+        let Some(own) = self.live.state.lock().login.clone() else { return Vec::new() };
+        let sessions = self.register.logged_in((!all).then_some(&*own));
+        let whose = if all { "everybody" } else { &own };
+        let mut lines = vec![format!("Sessions of {whose}:")];
+        for (login, live) in sessions.iter().take(WHO_MAX) {
+            let (id, peer, told) = (live.peer.id, &live.peer, live.told());
             let this = if id == self.live.peer.id { " (this one)" } else { "" };
-            lines.push(format!("{id} from {peer}{this}: {told}"));
+            let user = if all { format!("{login} ") } else { String::new() };
+            lines.push(format!("{id} {user}from {peer}{this}: {told}"));
+        }
+        if sessions.len() > WHO_MAX {
+            lines.push(format!("And {} more: `packetboat who`.", sessions.len() - WHO_MAX));
         }
         lines.push("End of list.".to_owned());
         lines

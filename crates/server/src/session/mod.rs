@@ -17,7 +17,7 @@ use crate::peers::Peers;
 use crate::relay::{Relay, TrustedNetworks};
 
 pub use ftp::{
-    Announcing, Depot, Doors, FtpService, Links, OnePort, Owners, Waiting, authorities as client_authorities,
+    Announcing, Clients, Depot, Doors, FtpService, Links, OnePort, Owners, Waiting, check_authorities,
 };
 pub use imap::ImapService;
 pub use pop3::Pop3Service;

@@ -300,6 +300,7 @@ impl Settings {
             &mut self.dns.trust_anchor,
             &mut self.outbound_tls.authorities,
             &mut self.ftp.client_authorities,
+            &mut self.ftp.client_revocations,
         ];
         for path in optional.into_iter().flatten() {
             absolute(path);

@@ -100,6 +100,9 @@ section! {
         commands: Option<Vec<CommandName>> = None;
         /// For the next command, as `ftp.timeout`.
         timeout: Option<Duration> = None;
+        /// Tell them by SITE WHO of everybody who is here and what they do, as an administrator sees it; others see
+        /// their own sessions.
+        sees_all: Option<bool> = None;
     }
 }
 
@@ -651,6 +654,7 @@ impl FilesFor {
             disabled: self.disabled.as_deref().map(names),
             only: self.commands.as_deref().map(names),
             idle: self.timeout,
+            sees_all: self.sees_all,
         }
     }
 }

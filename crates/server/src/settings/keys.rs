@@ -248,8 +248,14 @@ section! {
         data_tls_unclosed: bool = false;
         /// Let programs that have logged in under TLS transfer in the clear (PROT C).
         clear_data: bool = true;
+        /// Let programs that have logged in under TLS go on in the clear on the control connection (CCC), for firewalls that
+        /// have to read along. Whoever lies in between can then read, add and change commands.
+        allow_ccc: bool = false;
         /// A file with the certificates of authorities. Whoever shows a certificate of theirs needs no password.
         client_authorities: Option<PathBuf> = None;
+        /// A file with their lists of revoked certificates (CRL, PEM): one of each authority that has signed anything in the
+        /// chain of a certificate, or that certificate is refused. Read at the start and at each reload.
+        client_revocations: Option<PathBuf> = None;
         /// Where the name of the account stands in such a certificate: "email" (its alternative names) or "common-name".
         client_name: ClientName = ClientName::Email;
         /// Refuse log-ins without TLS.

@@ -161,6 +161,13 @@ impl Value for HostPort {
 }
 
 impl Ftp {
+    /// The port that active data connections of a control connection to `port` come from (RFC 959 section 3.2), if they
+    /// come from one.
+    pub fn active_source_of(&self, port: u16) -> Option<u16> {
+        let fixed = self.active && self.active_source == ActiveSource::DefaultDataPort;
+        fixed.then(|| port.checked_sub(1)).flatten().filter(|port| *port > 0)
+    }
+
     /// What can be meant, and hardly is: said at the start and by `packetboat check`.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();

@@ -4,21 +4,57 @@ use std::path::Path;
 use std::sync::Arc;
 
 use packetboat_account::Identity;
+use parking_lot::Mutex;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::Ftp;
-use crate::settings::ClientName;
+use crate::settings::{self, ClientName};
 
-/// Who vouches for clients: the authorities in this file. A client need not show a certificate; one that is not theirs
-/// ends the handshake.
-pub fn authorities(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let shown = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+/// Who vouches for clients, and where the account's name stands in their certificates.
+pub(super) type Vouching = (Arc<dyn ClientCertVerifier>, ClientName);
+
+/// What is known of clients' certificates; `None`: nobody is asked for one.
+#[derive(Debug)]
+pub struct Clients(Mutex<Option<Vouching>>);
+
+impl Clients {
+    /// As the settings have it. What cannot be read is told, and nobody logs in by a certificate.
+    pub fn new(ftp: &settings::Ftp) -> Clients {
+        Clients(Mutex::new(vouching(ftp).unwrap_or_else(|error| {
+            tracing::error!(error, "nobody logs in by a certificate");
+            None
+        })))
+    }
+
+    /// Reads the files again. What cannot be read changes nothing.
+    pub fn reload(&self, ftp: &settings::Ftp) {
+        match vouching(ftp) {
+            Ok(vouching) => *self.0.lock() = vouching,
+            Err(error) => tracing::error!(error, "clients' certificates are checked as before"),
+        }
+    }
+
+    pub(super) fn get(&self) -> Option<Vouching> {
+        self.0.lock().clone()
+    }
+}
+
+/// Whether the files with authorities and revoked certificates can be read.
+pub fn check_authorities(ftp: &settings::Ftp) -> Result<(), String> {
+    vouching(ftp).map(drop)
+}
+
+/// A client need not show a certificate; one that is not of the authorities, or is revoked, ends the handshake.
+fn vouching(ftp: &settings::Ftp) -> Result<Option<Vouching>, String> {
+    let Some(file) = &ftp.client_authorities else { return Ok(None) };
+    let shown =
+        |error: &dyn std::fmt::Display| format!("ftp.client_authorities: {}: {error}", file.display());
     let pem = std::fs::read(file).map_err(|error| shown(&error))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -27,7 +63,24 @@ pub fn authorities(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    verifier.allow_unauthenticated().build().map(|verifier| verifier as _).map_err(|error| shown(&error))
+    let verifier = match &ftp.client_revocations {
+        Some(file) => verifier.with_crls(revocations(file)?),
+        None => verifier,
+    };
+    let verifier = verifier.allow_unauthenticated().build().map_err(|error| shown(&error))?;
+    Ok(Some((verifier, ftp.client_name)))
+}
+
+fn revocations(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let shown =
+        |error: &dyn std::fmt::Display| format!("ftp.client_revocations: {}: {error}", file.display());
+    let pem = std::fs::read(file).map_err(|error| shown(&error))?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    match lists {
+        // A file without one would let everybody in.
+        Ok(lists) if lists.is_empty() => Err(shown(&"there is no list in it")),
+        lists => lists.map_err(|error| shown(&error)),
+    }
 }
 
 /// The login name in a certificate.

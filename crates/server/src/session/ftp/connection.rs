@@ -104,8 +104,20 @@ impl Ftp {
         Some(Owner::new(&self.guest.as_ref()?.entrance.name, self.peer.ip()?))
     }
 
+    /// Where the client means: an address of all zeros is its own, at which its socket listens for any (lftp says so over the
+    /// loopback of IPv6).
+    pub(super) fn meant(&self, at: SocketAddr) -> SocketAddr {
+        match self.peer.ip().map(|ip| ip.to_canonical()) {
+            Some(own) if at.ip().is_unspecified() && own.is_ipv4() == at.is_ipv4() => {
+                SocketAddr::new(own, at.port())
+            }
+            _ => at,
+        }
+    }
+
     /// Whether a data connection may go there: to the client alone, and to no port of a service (RFC 2577 section 3).
     pub(super) fn may_connect(&self, at: SocketAddr) -> Result<(), Refusal> {
+        let at = self.meant(at);
         let own = self.peer.ip().is_some_and(|ip| ip.to_canonical() == at.ip().to_canonical());
         match (self.depot.links.active, own && at.port() >= 1024) {
             (false, _) => Err(Refusal::SwitchedOff),

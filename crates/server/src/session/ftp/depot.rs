@@ -106,6 +106,7 @@ impl listen::Service for FtpService {
             owned: None,
             has_resumed: false,
             ticket_used: false,
+            leaves_tls: false,
             running: None,
             errand: None,
             line,

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls::server::danger::ClientCertVerifier;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::announce::Announcing;
+use super::certificate::Clients;
 use super::one_port::OnePort;
 use crate::session::random;
-use crate::settings::{ActiveSource, ClientName, DataTlsBinding};
+use crate::settings::{ActiveSource, DataTlsBinding};
 use crate::tls::{Certificates, TlsSessionId};
 
 /// A passive listener to which nobody comes is closed after this time.
@@ -50,7 +50,7 @@ pub struct Links {
     /// Where they come from.
     pub active_source: ActiveSource,
     /// Who vouches for clients that show certificates, and where the account's name stands in them.
-    pub clients: Option<(Arc<dyn ClientCertVerifier>, ClientName)>,
+    pub clients: Clients,
     /// Sessions that wait, by address.
     pub waiting: Arc<Waiting>,
     /// Whose TLS sessions are.

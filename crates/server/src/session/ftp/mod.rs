@@ -45,7 +45,7 @@ use running::{News, Running};
 use stream::Data;
 
 pub use announce::Announcing;
-pub use certificate::authorities;
+pub use certificate::{Clients, check_authorities};
 pub use depot::{Depot, Doors, FtpService};
 pub use links::{Links, Owners, Waiting};
 pub use one_port::OnePort;
@@ -77,6 +77,8 @@ struct Ftp {
     has_resumed: bool,
     /// A data connection has used one of the client's tickets.
     ticket_used: bool,
+    /// CCC: the control connection is to go on in the clear.
+    leaves_tls: bool,
     running: Option<Running>,
     errand: Option<Box<Errand>>,
     /// The control connection, to see whether it is there.
@@ -98,9 +100,13 @@ impl Handler<Server> for Ftp {
                 Err(why) => session.refuse(why),
             },
             Event::CloseData => (self.awaited, self.open) = (None, None),
+            Event::ClearControl => self.leaves_tls = true,
             // The others are strangers.
             Event::Request(Request::Who) if self.is_stranger() => session.refuse(Refusal::NoPermission),
-            Event::Request(Request::Who) => session.answer(Answer::Lines(self.listed.who())),
+            Event::Request(Request::Who) => {
+                let all = self.guest.as_ref().is_some_and(|guest| guest.entrance.sees_all);
+                session.answer(Answer::Lines(self.listed.who(all)));
+            }
             Event::Request(Request::Mount(tree)) => self.mount(session, &tree),
             Event::Request(request) => {
                 let facts: Vec<&str> = session.facts().to_vec();
@@ -207,16 +213,26 @@ impl Handler<Server> for Ftp {
 
     fn binding(&mut self) -> Option<TlsBinding> {
         let links = &self.depot.links;
-        let clients = links.clients.as_ref().map(|(verifier, _)| Arc::clone(verifier));
+        let clients = links.clients.get().map(|(verifier, _)| verifier);
         let binding = Binding::new(links.certificates.bindings(), Channel::Control, clients);
         self.binding = Some(Arc::clone(&binding));
+        // After AUTH, whoever was logged in before is not any more.
+        self.owned = None;
         Some(TlsBinding(binding))
     }
 
     fn secured(&mut self, tls: &rustls::Connection) {
-        let clients = self.depot.links.clients.as_ref();
+        let clients = self.depot.links.clients.get();
         let leaf = tls.peer_certificates().and_then(<[_]>::first);
-        self.certificate = clients.zip(leaf).and_then(|((_, place), leaf)| certificate::name(leaf, *place));
+        self.certificate = clients.zip(leaf).and_then(|((_, place), leaf)| certificate::name(leaf, place));
+    }
+
+    fn leaves_tls(&mut self) -> bool {
+        std::mem::take(&mut self.leaves_tls)
+    }
+
+    fn left_tls(&mut self, session: &mut Server) {
+        session.tls_ended();
     }
 
     fn top_up(&mut self) -> Option<TlsBinding> {
@@ -239,7 +255,11 @@ impl Ftp {
             Event::Request(request) => files::word(request),
             Event::Transfer(_) => "transferring",
             Event::Listen(_) | Event::Connect(_) => "preparing a transfer",
-            Event::Abort | Event::CloseData | Event::Progress | Event::Reinitialized => return,
+            Event::Abort
+            | Event::CloseData
+            | Event::ClearControl
+            | Event::Progress
+            | Event::Reinitialized => return,
         };
         self.listed.acts(doing, session.tls().is_some());
     }

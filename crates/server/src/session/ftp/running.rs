@@ -14,7 +14,7 @@ use super::early::Small;
 use super::links::Links;
 use super::pipe::Progress;
 use super::rates::Pace;
-use super::stream::Data;
+use super::stream::{Data, Patience};
 use super::transfer::{Job, Whether};
 use crate::files::{Begun, Direction};
 use crate::session::random;
@@ -50,6 +50,13 @@ pub(super) struct Outcome {
     pub(super) secured: bool,
 }
 
+/// A data connection of which our half is closed, and how long the other half may go on.
+#[derive(Debug)]
+struct Closing {
+    data: Data,
+    patience: Patience,
+}
+
 impl From<TransferFailure> for Outcome {
     fn from(failure: TransferFailure) -> Outcome {
         Outcome { result: Err(failure), open: None, resumed: false, secured: true }
@@ -74,7 +81,7 @@ impl Ftp {
         let way = match (transfer.connection, self.awaited.take(), self.peer.remote, open) {
             (Connection::Open, .., Some(data)) => Way::Open(data),
             (Connection::Passive, Some(awaited), ..) => Way::Passive(awaited),
-            (Connection::Active(at), ..) => Way::Active(at),
+            (Connection::Active(at), ..) => Way::Active(self.meant(at)),
             (Connection::Default, _, Some(remote), _) if self.depot.links.active => Way::Active(remote),
             _ => return session.refuse(Refusal::CannotListen),
         };
@@ -104,8 +111,8 @@ impl Ftp {
             let (outcome, closing) = outcome.unwrap_or_else(|failure| (failure.into(), None));
             moving.ended(&outcome.result);
             let _ = tell.send(outcome);
-            if let Some(data) = closing {
-                let _ = tokio::task::spawn_blocking(move || data.linger()).await;
+            if let Some(Closing { data, patience }) = closing {
+                let _ = tokio::task::spawn_blocking(move || data.linger(patience)).await;
             }
         });
     }
@@ -166,8 +173,8 @@ async fn carry(
     whether: Arc<Whether>,
     pace: Pace,
     mut stopped: oneshot::Receiver<()>,
-) -> Result<(Outcome, Option<Data>), TransferFailure> {
-    let was_open = matches!(way, Way::Open(_));
+) -> Result<(Outcome, Option<Closing>), TransferFailure> {
+    let (was_open, inbound) = (matches!(way, Way::Open(_)), job.is_inbound());
     let (mut data, resumed) = tokio::select! {
         connected = wanted.connect(way, links) => connected?,
         _ = &mut stopped => return Err(TransferFailure::Aborted),
@@ -213,11 +220,18 @@ async fn carry(
             }
         }
     };
-    let Ok((result, data)) = moved else { return Err(TransferFailure::File(Refusal::LocalError)) };
+    let Ok((result, mut data)) = moved else { return Err(TransferFailure::File(Refusal::LocalError)) };
     let secured = data.is_protected() && !was_open;
     let (open, closing) = match &result {
+        Err(TransferFailure::File(_) | TransferFailure::Data(_)) if inbound => {
+            // The client is in the middle of sending. Reset, many a program would only say that the pipe is broken, and not
+            // look for the reply.
+            data.stays_open = false;
+            let _ = data.finish();
+            (None, Some(Closing { data, patience: Patience::REFUSAL }))
+        }
         Ok(_) if data.stays_open => (Some(Box::new(data)), None),
-        Ok(_) if data.is_protected() => (None, Some(data)),
+        Ok(_) if data.is_protected() => (None, Some(Closing { data, patience: Patience::FAREWELL })),
         _ => (None, None),
     };
     let result = result.map(|done| Transferred { stays_open: open.is_some(), ..done });

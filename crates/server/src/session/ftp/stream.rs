@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::{Connection, ServerConnection, StreamOwned};
 
@@ -13,10 +13,22 @@ use crate::tls::{Binding, Certificates, Channel, Tickets, TlsSessionId, handshak
 
 /// Nothing moves on it for so long: it is given up.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long the other side has to say farewell, after we have.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// What it may send in that time.
-const FAREWELL_OCTETS: usize = 4 * 1024 * 1024;
+/// What is read at a time of what is thrown away.
+const DISCARDED_PIECE: usize = 64 * 1024;
+
+/// What the other side may still send, and for how long, after our half of a connection is closed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    octets: u64,
+    time: Duration,
+}
+
+impl Patience {
+    /// It has to say farewell.
+    pub(super) const FAREWELL: Patience = Patience { octets: 4 << 20, time: Duration::from_secs(5) };
+    /// It is in the middle of a file that was refused, and will look for the reply when it has sent that.
+    pub(super) const REFUSAL: Patience = Patience { octets: 256 << 20, time: Duration::from_secs(10) };
+}
 
 /// A data connection that has come about, and its handshake, if there is to be one, is complete.
 #[derive(Debug)]
@@ -64,7 +76,7 @@ impl Line {
         if let Ok(mut data) = self.into_data(false) {
             tokio::task::spawn_blocking(move || {
                 let _ = data.finish();
-                data.linger();
+                data.linger(Patience::FAREWELL);
             });
         }
     }
@@ -171,21 +183,23 @@ impl Data {
         self.below().shutdown(std::net::Shutdown::Write)
     }
 
-    /// Waits for the farewell of the other side, so that no reset overtakes what was sent: closing a socket with
-    /// something unread, such as that farewell, resets the connection.
-    pub(super) fn linger(mut self) {
-        let socket = self.below();
-        if socket.set_read_timeout(Some(FAREWELL)).is_err() {
-            return;
-        }
-        let (mut heard, mut piece) = (0, [0; 4096]);
-        while heard < FAREWELL_OCTETS {
+    /// Waits for the end of what the other side sends, so that no reset overtakes what was said: closing a socket with
+    /// something unread, such as a farewell of TLS, resets the connection.
+    pub(super) fn linger(mut self, patience: Patience) {
+        let until = Instant::now() + patience.time;
+        let (mut heard, mut piece) = (0, vec![0; DISCARDED_PIECE]);
+        while heard < patience.octets {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.below().set_read_timeout(Some(left)).is_err() {
+                return;
+            }
             let read = match &mut self.stream {
                 Stream::Clear(socket) => socket.read(&mut piece),
                 Stream::Tls(tls) => tls.sock.read(&mut piece),
             };
             match read {
-                Ok(octets) if octets > 0 => heard += octets,
+                Ok(octets) if octets > 0 => heard += octets as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => break,
             }
         }
