@@ -1,13 +1,17 @@
 //! What few clients ask for and some cannot do without: the end of TLS on the control connection (CCC), replies to uploads
-//! that are refused in the middle, addresses of all zeros, revoked certificates, an administrator's SITE WHO.
+//! that are refused in the middle, addresses of all zeros, revoked certificates, an administrator's SITE WHO, MODE Z
+//! in the middle of a file, webhooks over HTTPS.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use support::{Depot, Raw, foreign};
 
@@ -355,4 +359,96 @@ store('STOR cut', b'!', rest=len(text))
 assert fetch('RETR cut') == text + b'!'
 "#,
     );
+}
+
+/// A server of HTTPS whose certificate is of an authority of its own: what it hears, each request or how its handshake failed.
+struct Https {
+    port: u16,
+    authority: String,
+    heard: mpsc::Receiver<Result<String, String>>,
+}
+
+impl Https {
+    fn start() -> Https {
+        use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let made = params.signed_by(&key, &issuer).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.der().clone()], key.into())
+            .unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let tls = rustls::ServerConnection::new(Arc::new(config.clone())).unwrap();
+                let request = answer(rustls::StreamOwned::new(tls, stream.unwrap()));
+                if tell.send(request.map_err(|error| error.to_string())).is_err() {
+                    return;
+                }
+            }
+        });
+        Https { port, authority: issuer.pem(), heard }
+    }
+}
+
+/// Reads a request to the end of its JSON, and takes it.
+fn answer(
+    mut stream: rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>,
+) -> std::io::Result<String> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            octets => request.extend_from_slice(&piece[..octets]),
+        }
+    }
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+    stream.conn.send_close_notify();
+    stream.flush()?;
+    Ok(String::from_utf8(request).unwrap())
+}
+
+#[test]
+fn webhooks_are_posted_to_whom_the_authority_vouches_for() {
+    let (known, unknown) = (Https::start(), Https::start());
+    let rule = |name: &str, to: &Https| {
+        let port = to.port;
+        format!(
+            "[[file_event]]\nname = \"{name}\"\non = [\"upload\"]\nwebhook = \"https://localhost:{port}/hook\"\n"
+        )
+    };
+    let more = format!(
+        "[outbound_tls]\nauthorities = \"known.pem\"\n{}{}",
+        rule("known", &known),
+        rule("unknown", &unknown)
+    );
+    let mut depot = Depot::prepare("", &more);
+    fs::write(depot.dir().join("known.pem"), &known.authority).unwrap();
+    depot.serve();
+    python(&depot, "f = enter(VERSIONS[1])\nf.storbinary('STOR report', io.BytesIO(b'whole'))\nf.quit()\n");
+    let patience = Duration::from_secs(60);
+    let request = known.heard.recv_timeout(patience).unwrap().unwrap();
+    assert!(
+        request.starts_with("POST /hook HTTP/1.1\r\n") && request.contains("\"path\":\"/report\""),
+        "{request}"
+    );
+    depot.logs("an event of a file is told");
+    // The other one is told nothing: the client ends the handshake, and says why in the log.
+    let failure = unknown.heard.recv_timeout(patience).unwrap().unwrap_err();
+    assert!(failure.contains("alert"), "{failure}");
+    depot.logs("UnknownIssuer");
+    depot.logs("an event of a file is told later");
+    assert!(unknown.heard.try_iter().all(|heard| heard.is_err()));
 }
