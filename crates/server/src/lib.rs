@@ -17,6 +17,7 @@ pub mod local;
 pub mod log;
 pub mod metrics;
 mod outbox;
+mod pace;
 pub mod peers;
 pub mod presence;
 pub mod privilege;
