@@ -27,7 +27,7 @@ impl Patience {
     /// It has to say farewell.
     pub(super) const FAREWELL: Patience = Patience { octets: 4 << 20, time: Duration::from_secs(5) };
     /// It is in the middle of a file that was refused, and will look for the reply when it has sent that.
-    pub(super) const REFUSAL: Patience = Patience { octets: 256 << 20, time: Duration::from_secs(10) };
+    pub(super) const REFUSAL: Patience = Patience { octets: 256 << 20, time: Duration::from_secs(30) };
 }
 
 /// A data connection that has come about, and its handshake, if there is to be one, is complete.
