@@ -170,8 +170,9 @@ impl Space {
         let place = self.place(path)?;
         let hex = |octets: &[u8], digits: usize| {
             let digest = digest(&SHA256, octets);
-            let hex: String = digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
-            hex.get(..digits).unwrap_or_default().to_owned()
+            let halves = digest.as_ref().iter().flat_map(|octet| [octet >> 4, octet & 15]);
+            let hex = halves.map(|half| char::from_digit(half.into(), 16).unwrap_or_default());
+            hex.take(digits).collect::<String>()
         };
         let path = place.parts.join(&b'/');
         let name = format!("{}-{}", hex(user.as_bytes(), USER_DIGITS), hex(&path, PATH_DIGITS));

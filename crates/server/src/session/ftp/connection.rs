@@ -55,8 +55,8 @@ impl Ftp {
         // The old one is closed before the new one is opened: it may have the only port.
         (self.awaited, self.open) = (None, None);
         let waits = match &links.one_port {
-            None => links.listen(own, client).await.map(|ear| {
-                let port = ear.listener.local_addr().map_or(0, |at| at.port());
+            None => links.listen(own, client).map(|ear| {
+                let port = ear.port;
                 (Awaited::Own(ear), port)
             }),
             Some(one) => {
@@ -165,7 +165,10 @@ impl Wanted {
                     tracing::info!(connection = self.connection, %to, %error, "no data connection to the client");
                     TransferFailure::CannotConnect
                 })?;
-                self.secure(socket, links).await?
+                match self.protected {
+                    true => self.secure(socket, links).await?,
+                    false => Line::clear(socket.into_std().map_err(|_| TransferFailure::CannotConnect)?),
+                }
             }
             Way::Passive(Awaited::Own(ear)) => self.admit(ear, links).await?,
             Way::Passive(Awaited::Shared(mut expected)) => {
@@ -177,15 +180,14 @@ impl Wanted {
             }
         };
         let resumed = self.owns(&line, links);
-        let data = line.into_data(links.unclosed).map_err(|_| TransferFailure::CannotConnect)?;
-        Ok((data, resumed))
+        Ok((line.into_data(links.unclosed), resumed))
     }
 
     /// Lets the right one in. One that is not it does not end the wait at once: whoever comes first may be a thief.
-    async fn admit(&self, ear: Ear, links: &Links) -> Result<Line, TransferFailure> {
+    async fn admit(&self, mut ear: Ear, links: &Links) -> Result<Line, TransferFailure> {
         let (mut deadline, mut failure) = (Instant::now() + CONNECT, TransferFailure::CannotConnect);
         loop {
-            let (socket, from) = match timeout_at(deadline, ear.listener.accept()).await {
+            let (socket, from) = match timeout_at(deadline, ear.next()).await {
                 Ok(Ok(accepted)) => accepted,
                 Ok(Err(_)) | Err(_) => return Err(failure),
             };
@@ -193,6 +195,10 @@ impl Wanted {
                 self.refuse(Some(from), "it comes from another address than the control connection");
                 continue;
             }
+            if !self.protected {
+                return Ok(Line::clear(socket));
+            }
+            let Ok(socket) = TcpStream::from_std(socket) else { continue };
             match self.secure(socket, links).await {
                 Ok(line) => return Ok(line),
                 Err(error) => {
@@ -204,9 +210,6 @@ impl Wanted {
     }
 
     async fn secure(&self, socket: TcpStream, links: &Links) -> Result<Line, TransferFailure> {
-        if !self.protected {
-            return Ok(Line::clear(socket));
-        }
         let from = socket.peer_addr().ok();
         match timeout(CONNECT, Line::secure(socket, &links.certificates)).await {
             Ok(Ok(line)) => self.check(line, links),

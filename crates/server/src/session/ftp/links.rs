@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream as Accepted};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen, socket_with, sockopt,
+};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::announce::Announcing;
@@ -27,6 +31,8 @@ const PORT_TRIES: u32 = 64;
 const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
 /// How many of them are tried.
 const DYNAMIC_TRIES: u32 = 4;
+/// Connections that may wait at a port: the client's, and those of others that are in its way.
+const BACKLOG: i32 = 128;
 
 /// How data connections are made.
 #[derive(Debug)]
@@ -155,47 +161,102 @@ fn household(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A port of its own at which a session waits for a data connection.
+/// A port of its own at which a session waits for a data connection. The runtime hears of it when the wait begins: as a rule
+/// the client is there before.
 #[derive(Debug)]
 pub(super) struct Ear {
-    pub(super) listener: TcpListener,
+    listener: Listener,
+    pub(super) port: u16,
     pub(super) until: Instant,
     _place: Place,
 }
 
+#[derive(Debug)]
+enum Listener {
+    Quiet(TcpListener),
+    Awaited(tokio::net::TcpListener),
+}
+
+impl Ear {
+    fn open(at: SocketAddr) -> io::Result<(TcpListener, u16)> {
+        let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let listener = socket_with(family, SocketType::STREAM, flags, None)?;
+        // Connections that ended a moment ago do not keep the port.
+        sockopt::set_socket_reuseaddr(&listener, true)?;
+        bind(&listener, &at)?;
+        listen(&listener, BACKLOG)?;
+        let port = match at.port() {
+            0 => SocketAddr::try_from(getsockname(&listener)?)?.port(),
+            port => port,
+        };
+        Ok((listener.into(), port))
+    }
+
+    /// The next connection, which does not block.
+    pub(super) async fn next(&mut self) -> io::Result<(Accepted, SocketAddr)> {
+        if let Listener::Quiet(listener) = &self.listener {
+            match accept(listener) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => return accepted,
+            }
+            let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+            self.listener = Listener::Awaited(listener);
+        }
+        let Listener::Awaited(listener) = &self.listener else { return Err(io::ErrorKind::Other.into()) };
+        let (socket, from) = listener.accept().await?;
+        Ok((socket.into_std()?, from))
+    }
+}
+
+fn accept(listener: &TcpListener) -> io::Result<(Accepted, SocketAddr)> {
+    loop {
+        match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            // One that was gone before it was taken.
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(error) => return Err(error.into()),
+            Ok((socket, from)) => {
+                let from = from.ok_or(Errno::NOTCONN)?;
+                return Ok((socket.into(), SocketAddr::try_from(from)?));
+            }
+        }
+    }
+}
+
 impl Links {
     /// Listens on a port that cannot be guessed (RFC 2577 section 8).
-    pub(super) async fn listen(&self, local: IpAddr, client: IpAddr) -> io::Result<Ear> {
+    pub(super) fn listen(&self, local: IpAddr, client: IpAddr) -> io::Result<Ear> {
         let Some(place) = self.waiting.enter(client, self.per_address) else {
             return Err(io::Error::other("too many sessions of this address wait for data connections"));
         };
-        let listener = self.bind(local).await?;
-        Ok(Ear { listener, until: Instant::now() + EAR_PATIENCE, _place: place })
+        let (listener, port) = self.open(local)?;
+        let listener = Listener::Quiet(listener);
+        Ok(Ear { listener, port, until: Instant::now() + EAR_PATIENCE, _place: place })
     }
 
-    async fn bind(&self, local: IpAddr) -> io::Result<TcpListener> {
+    fn open(&self, local: IpAddr) -> io::Result<(TcpListener, u16)> {
         let Some((first, last)) = self.passive_ports else {
             // The system, asked for any port, looks through all connections that ended a moment ago.
             for _ in 0..DYNAMIC_TRIES {
                 let port = DYNAMIC_PORTS.start() + u16::from_ne_bytes(random()) % DYNAMIC_PORTS.len() as u16;
-                if let Ok(listener) = TcpListener::bind((local, port)).await {
+                if let Ok(listener) = Ear::open((local, port).into()) {
                     return Ok(listener);
                 }
             }
-            return TcpListener::bind((local, 0)).await;
+            return Ear::open((local, 0).into());
         };
         let ports = u32::from(last.saturating_sub(first)) + 1;
         let mut result = Err(io::ErrorKind::AddrInUse.into());
         for _ in 0..PORT_TRIES {
             let port = u32::from(first) + u32::from_ne_bytes(random()) % ports;
-            result = TcpListener::bind((local, u16::try_from(port).unwrap_or(first))).await;
+            result = Ear::open((local, u16::try_from(port).unwrap_or(first)).into());
             if result.is_ok() {
                 return result;
             }
         }
         // A small range that is nearly full: each of its ports, once.
         for port in first..=last.min(first.saturating_add(PORT_TRIES as u16)) {
-            result = TcpListener::bind((local, port)).await;
+            result = Ear::open((local, port).into());
             if result.is_ok() {
                 break;
             }

@@ -192,12 +192,7 @@ impl Handler<Server> for Ftp {
         }
         match self.running.as_mut().and_then(|running| running.news.take()) {
             Some(News::Marker(marker, place)) => session.marker(&marker, place),
-            Some(News::Ended(outcome)) => {
-                self.running = None;
-                self.ticket_used = outcome.secured;
-                (self.open, self.has_resumed) = (outcome.open, self.has_resumed || outcome.resumed);
-                session.transfer_ended(outcome.result);
-            }
+            Some(News::Ended(outcome)) => self.ended(session, outcome),
             None => {
                 self.visitor.log_revoked(&self.peer);
                 session.end(reply::access_revoked());

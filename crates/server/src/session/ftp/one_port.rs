@@ -191,7 +191,9 @@ async fn serve(listener: TcpListener, desk: Arc<Desk>, certificates: Arc<Certifi
                 tracing::warn!(%from, "data connection refused: nobody waits for this address")
             }
             Knock::Clear(deliver) => {
-                let _ = deliver.send(Line::clear(socket));
+                if let Ok(socket) = socket.into_std() {
+                    let _ = deliver.send(Line::clear(socket));
+                }
             }
             Knock::Tls => {
                 tokio::spawn(introduce(socket, from, Arc::clone(&desk), Arc::clone(&certificates)));

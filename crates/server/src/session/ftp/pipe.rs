@@ -18,6 +18,8 @@ use super::stream::Data;
 const PIECE: usize = 256 * 1024;
 /// Octets received at a time until it is seen that more come: making room for many costs more than receiving a small file.
 const FIRST_PIECE: usize = 16 * 1024;
+/// Octets of a file that are looked at before it is sent: the whole of a small one.
+const FIRST_SENT: usize = 8 * 1024;
 /// Octets that the kernel is asked to move at a time, without their coming here.
 const KERNEL_PIECE: usize = 8 << 20;
 
@@ -32,9 +34,10 @@ pub(super) fn send(
     transfer: &Transfer,
     progress: &Progress,
 ) -> Result<u64, TransferFailure> {
-    let mut head = [0; HEADER_OCTETS];
-    let read = read_at_most(file, &mut head, 0).map_err(of_file)?;
-    let head = head.get(..read).unwrap_or_default();
+    let mut begin = [0; FIRST_SENT];
+    let read = read_at_most(file, &mut begin, 0).map_err(of_file)?;
+    let begin = begin.get(..read).unwrap_or_default();
+    let head = begin.get(..HEADER_OCTETS).unwrap_or(begin);
     let plain = transfer.representation.is_plain() && !transfer.deflate && !is_container(head);
     if plain {
         let (first, end) = match (transfer.restart, transfer.range) {
@@ -42,6 +45,14 @@ pub(super) fn send(
             (_, Some((first, last))) => (first, octets.min(last.saturating_add(1))),
             _ => (0, octets),
         };
+        // All of it is here already.
+        if octets == read as u64 {
+            let whole = usize::try_from(first).ok().zip(usize::try_from(end).ok());
+            let wanted = whole.and_then(|(first, end)| begin.get(first..end)).unwrap_or_default();
+            data.send_last(wanted).map_err(of_connection)?;
+            progress.store(wanted.len() as u64, Ordering::Relaxed);
+            return Ok(wanted.len() as u64);
+        }
         return send_plain(data, file, first, end, progress);
     }
     let mut outbound = Outbound::new(transfer.representation, &transfer.options, head, transfer.restart)
@@ -156,8 +167,8 @@ pub(super) fn receive(
     markers: &Sender<(String, u64)>,
 ) -> Result<u64, TransferFailure> {
     let mut head = [0; HEADER_OCTETS];
-    let read = read_at_most(upload.file(), &mut head, 0).map_err(of_file)?;
-    let goes_on = Header::parse(head.get(..read).unwrap_or_default()).filter(|_| begin > 0);
+    let read = if begin > 0 { read_at_most(upload.file(), &mut head, 0).map_err(of_file)? } else { 0 };
+    let goes_on = Header::parse(head.get(..read).unwrap_or_default());
     let mut inbound = Inbound::new(transfer.representation, &transfer.options, goes_on);
     let mut at = begin;
     if let (Some(header), 0) = (inbound.header(), begin) {

@@ -1,6 +1,7 @@
 //! The transfer that runs, beside the session.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::data::{Mode, Restart, Type};
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Ftp;
 use super::actions::Here;
 use super::connection::{Wanted, Way};
-use super::early::Small;
+use super::early::{self, Small};
 use super::links::Links;
 use super::pipe::Progress;
 use super::rates::Pace;
@@ -85,6 +86,8 @@ impl Ftp {
             (Connection::Default, _, Some(remote), _) if self.depot.links.active => Way::Active(remote),
             _ => return session.refuse(Refusal::CannotListen),
         };
+        // Nobody has to shake hands.
+        let at_once = !transfer.protected && early::may_be_sent(&job);
         let progress = Progress::default();
         let moving = self.listed.transfer(begun(here, &transfer, &job, &about, &progress));
         session.transfer_begins(job.is_inbound(), matches!(way, Way::Open(_)), about);
@@ -104,7 +107,7 @@ impl Ftp {
         let links = Arc::clone(&self.depot.links);
         let line = self.line.clone();
         let pace = self.pace(job.is_inbound());
-        tokio::spawn(async move {
+        let mut carried = Box::pin(async move {
             let whether = Arc::new(Whether::new(line));
             let outcome =
                 carry(way, wanted, &links, job, transfer, progress, mark, whether, pace, stopped).await;
@@ -115,6 +118,22 @@ impl Ftp {
                 let _ = tokio::task::spawn_blocking(move || data.linger(patience)).await;
             }
         });
+        // A small file whose client is there already is on its way before anything is said of it: both replies go out as one,
+        // and wake the client once.
+        if at_once && carried.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            let outcome = self.running.as_mut().and_then(|running| running.outcome.try_recv().ok());
+            let lost = || TransferFailure::File(Refusal::LocalError).into();
+            return self.ended(session, outcome.unwrap_or_else(lost));
+        }
+        tokio::spawn(carried);
+    }
+
+    /// The transfer is over.
+    pub(super) fn ended(&mut self, session: &mut Server, outcome: Outcome) {
+        self.running = None;
+        self.ticket_used = outcome.secured;
+        (self.open, self.has_resumed) = (outcome.open, self.has_resumed || outcome.resumed);
+        session.transfer_ended(outcome.result);
     }
 }
 
@@ -182,7 +201,6 @@ async fn carry(
     // In the other modes, the data themselves say where the file ends (RFC 959 section 3.4).
     data.stays_open = transfer.representation.mode != Mode::Stream && !transfer.deflate;
     data.pace = pace.clone();
-    let cut = data.handle().map_err(|_| TransferFailure::CannotConnect)?;
     let small = Small::of(&job, &data, &transfer);
     let is_there = tokio::select! {
         biased;
@@ -190,14 +208,19 @@ async fn carry(
         _ = &mut stopped => {
             // First this: the end of a connection that was cut looks like the end of the file.
             whether.give_up();
-            let _ = cut.shutdown(std::net::Shutdown::Both);
+            data.cut();
             true
         }
     };
     let moved = if is_there {
+        if data.is_protected() {
+            data.be_patient().map_err(|_| TransferFailure::CannotConnect)?;
+        }
         let result = job.run(&mut data, &transfer, &progress, &markers, &whether);
         Ok((result, data))
     } else {
+        let cut = data.handle().and_then(|cut| data.be_patient().map(|()| cut));
+        let cut = cut.map_err(|_| TransferFailure::CannotConnect)?;
         let watched = Arc::clone(&whether);
         let mut moving = tokio::task::spawn_blocking(move || {
             let result = job.run(&mut data, &transfer, &progress, &markers, &watched);

@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustls::{Connection, ServerConnection, StreamOwned};
 
 use super::rates::Pace;
@@ -33,14 +35,14 @@ impl Patience {
 /// A data connection that has come about, and its handshake, if there is to be one, is complete.
 #[derive(Debug)]
 pub(super) struct Line {
-    socket: tokio::net::TcpStream,
+    socket: TcpStream,
     tls: Option<Box<ServerConnection>>,
     /// The TLS session that it resumes.
     pub(super) session: Option<TlsSessionId>,
 }
 
 impl Line {
-    pub(super) fn clear(socket: tokio::net::TcpStream) -> Line {
+    pub(super) fn clear(socket: TcpStream) -> Line {
         Line { socket, tls: None, session: None }
     }
 
@@ -58,7 +60,7 @@ impl Line {
             (Socket::Tcp(socket), Some(tls)) => match *tls {
                 Connection::Server(tls) => {
                     let session = binding.session(tls.handshake_kind());
-                    Ok(Line { socket, tls: Some(Box::new(tls)), session })
+                    Ok(Line { socket: socket.into_std()?, tls: Some(Box::new(tls)), session })
                 }
                 Connection::Client(_) => Err(io::ErrorKind::Other.into()),
             },
@@ -73,29 +75,27 @@ impl Line {
     /// Sends it away with a farewell, so that its client sees an end and looks at the control connection for the reason,
     /// rather than be reset in the middle of what it sends.
     pub(super) fn dismiss(self) {
-        if let Ok(mut data) = self.into_data(false) {
-            tokio::task::spawn_blocking(move || {
+        let mut data = self.into_data(false);
+        tokio::task::spawn_blocking(move || {
+            if data.be_patient().is_ok() {
                 let _ = data.finish();
                 data.linger(Patience::FAREWELL);
-            });
-        }
+            }
+        });
     }
 
-    /// Hands it to a thread that may block. `unclosed`: an end without a farewell is an end.
-    pub(super) fn into_data(self, unclosed: bool) -> io::Result<Data> {
-        let socket = self.socket.into_std()?;
-        socket.set_nonblocking(false)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+    /// Makes it ready for data. `unclosed`: an end without a farewell is an end.
+    pub(super) fn into_data(self, unclosed: bool) -> Data {
         let stream = match self.tls {
-            None => Stream::Clear(socket),
+            None => Stream::Clear(self.socket),
             Some(mut tls) => {
                 // What is written as one goes out as one, in records of 16 KiB.
                 tls.set_buffer_limit(None);
-                Stream::Tls(Box::new(StreamOwned::new(*tls, Wide::new(socket))))
+                Stream::Tls(Box::new(StreamOwned::new(*tls, Wide::new(self.socket))))
             }
         };
-        Ok(Data { stream, unread: Vec::new(), stays_open: false, unclosed, pace: Pace::default() })
+        let (unread, pace) = (Vec::new(), Pace::default());
+        Data { stream, unread, end: None, stays_open: false, unclosed, pace }
     }
 }
 
@@ -105,6 +105,8 @@ pub(super) struct Data {
     stream: Stream,
     /// What came behind the end of a file: the beginning of the next one.
     unread: Vec<u8>,
+    /// How it has ended, behind that.
+    end: Option<Result<(), io::ErrorKind>>,
     /// It is not closed at the end of a file.
     pub(super) stays_open: bool,
     unclosed: bool,
@@ -134,6 +136,13 @@ impl Data {
         }
     }
 
+    /// Who moves it waits for it from now on: a thread that may block.
+    pub(super) fn be_patient(&self) -> io::Result<()> {
+        self.below().set_nonblocking(false)?;
+        self.below().set_read_timeout(Some(PATIENCE))?;
+        self.below().set_write_timeout(Some(PATIENCE))
+    }
+
     pub(super) fn is_protected(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
     }
@@ -141,6 +150,11 @@ impl Data {
     /// A handle by which it can be cut.
     pub(super) fn handle(&self) -> io::Result<TcpStream> {
         self.below().try_clone()
+    }
+
+    /// Ends it in both directions.
+    pub(super) fn cut(&self) {
+        let _ = self.below().shutdown(std::net::Shutdown::Both);
     }
 
     /// Whether the other side has kept it open too, and said nothing.
@@ -165,9 +179,36 @@ impl Data {
         self.unread.extend_from_slice(octets);
     }
 
+    /// Behind what was kept nothing comes any more.
+    pub(super) fn ends(&mut self, how: Result<(), io::ErrorKind>) {
+        self.end = Some(how);
+    }
+
     /// Takes back what belongs to the next file.
     pub(super) fn put_back(&mut self, octets: &[u8]) {
         self.unread = [octets, &self.unread].concat();
+    }
+
+    /// Sends the last octets, which [`finish`](Data::finish) follows: in the clear the end goes out with them.
+    pub(super) fn send_last(&mut self, octets: &[u8]) -> io::Result<()> {
+        let (Stream::Clear(socket), false, true) = (&self.stream, self.stays_open, self.pace.is_free())
+        else {
+            return self.write_all(octets);
+        };
+        let (mut rest, mut waits) = (octets, false);
+        while !rest.is_empty() {
+            match rustix::net::send(socket, rest, SendFlags::MORE | SendFlags::NOSIGNAL) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                // A new connection has room for more than is sent without a thread, on all systems that we know.
+                Err(Errno::AGAIN) if !waits => {
+                    self.be_patient()?;
+                    waits = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// All has been sent, or has come: says so, unless the connection stays open. Under TLS with a farewell
@@ -187,6 +228,9 @@ impl Data {
     /// something unread, such as a farewell of TLS, resets the connection.
     pub(super) fn linger(mut self, patience: Patience) {
         let until = Instant::now() + patience.time;
+        if self.below().set_nonblocking(false).is_err() {
+            return;
+        }
         let (mut heard, mut piece) = (0, vec![0; DISCARDED_PIECE]);
         while heard < patience.octets {
             let left = until.saturating_duration_since(Instant::now());
@@ -215,6 +259,9 @@ impl Read for Data {
                 *place = octet;
             }
             return Ok(octets);
+        }
+        if let Some(how) = self.end {
+            return how.map(|()| 0).map_err(io::Error::from);
         }
         let most = self.pace.piece(piece.len());
         let piece = piece.get_mut(..most).unwrap_or_default();
