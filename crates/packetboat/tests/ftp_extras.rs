@@ -106,20 +106,6 @@ f.close()
         curl().args("-T sent").arg(&url).run();
         assert_eq!(curl().arg(&url).run().out, b"by curl");
     }
-    let script = dir.join("script");
-    let text = format!(
-        "set net:max-retries 1; set net:timeout 20; set cmd:fail-exit yes; set cmd:interactive no\n\
-         set ssl:ca-file {}; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ftp:ssl-use-ccc yes\n\
-         open -u alice@boat.test,demo ftp://localhost:{}\n\
-         put {sent} -o by-lftp\nget by-lftp -o {dir}/back\nbye\n",
-        depot.ca().display(),
-        depot.ftp(),
-        sent = dir.join("sent").display(),
-        dir = dir.display(),
-    );
-    fs::write(&script, text).unwrap();
-    foreign("lftp").env("HOME", dir).arg("--norc").arg("-f").arg(&script).run();
-    assert_eq!(fs::read(dir.join("back")).unwrap(), b"by curl");
 }
 
 #[test]

@@ -201,7 +201,8 @@ async fn carry(
     // In the other modes, the data themselves say where the file ends (RFC 959 section 3.4).
     data.stays_open = transfer.representation.mode != Mode::Stream && !transfer.deflate;
     data.pace = pace.clone();
-    let small = Small::of(&job, &data, &transfer);
+    // One that has carried files before may block, and be full of what its client has not read.
+    let small = if was_open { Small::No } else { Small::of(&job, &data, &transfer) };
     let is_there = tokio::select! {
         biased;
         is_there = small.is_there(&mut data) => is_there,
