@@ -27,6 +27,8 @@ pub const DAYS: i64 = 21;
 /// The day is told modulo this.
 const CYCLE: i64 = 1024;
 const DAY: i64 = 24 * 60 * 60;
+/// What may follow a tag.
+const SEPARATORS: [char; 3] = ['=', '+', '-'];
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// A secret that hashes are made with.
@@ -81,9 +83,12 @@ pub fn is_made(local: &str) -> bool {
 pub fn forward(sender: &Address, domain: &Domain, key: &Key, now: Timestamp) -> Result<Address, TooLong> {
     let (local, host) = (sender.local().as_str(), sender.domain().to_ascii());
     let text = if let Some(rest) = tagged(local, "SRS1") {
-        // Back by the first forwarder; the one before us is not needed for it.
+        // Back by the first forwarder; the one before us is not needed for it. What the first one made begins with its separator;
+        // else nobody made this, and it is an address like any other.
         match rest.splitn(3, '=').collect::<Vec<_>>()[..] {
-            [_, first, inner] => format!("SRS1={}={first}={inner}", key.hash(&[first, inner])),
+            [_, first, inner] if inner.starts_with(SEPARATORS) => {
+                format!("SRS1={}={first}={inner}", key.hash(&[first, inner]))
+            }
             _ => fresh(local, &host, key, now),
         }
     } else if tagged(local, "SRS0").is_some() {
@@ -142,7 +147,7 @@ fn address(local: &str, host: &str) -> Result<Address, Invalid> {
 fn tagged<'a>(local: &'a str, tag: &str) -> Option<&'a str> {
     let start = local.get(..tag.len())?;
     let rest = local.get(tag.len()..)?;
-    let separated = start.eq_ignore_ascii_case(tag) && rest.starts_with(['=', '+', '-']);
+    let separated = start.eq_ignore_ascii_case(tag) && rest.starts_with(SEPARATORS);
     if separated { rest.get(1..) } else { None }
 }
 
@@ -228,6 +233,15 @@ mod tests {
                 "{made}"
             );
         }
+    }
+
+    #[test]
+    fn what_only_looks_made_comes_back_as_it_was() {
+        let sender = "SRS1=hash=first.example=abcd@second.example";
+        let made = forwarded(sender, NOW);
+        assert!(made.starts_with("SRS0="), "{made}");
+        let back = reverse(addr(&made).local().as_str(), &[key()], at(NOW));
+        assert_eq!(back.map(|it| it.to_string()), Ok(sender.to_owned()));
     }
 
     #[test]
