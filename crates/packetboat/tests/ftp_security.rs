@@ -12,7 +12,9 @@ use packetboat_ftp::client::ConnectionPolicy;
 use support::{Depot, Ftp, Raw, blob};
 
 /// What the server may grow by, whatever is thrown at it, in KiB.
-const GROWTH_KIB: u64 = 12 * 1024;
+const GROWTH_KIB: u64 = 24 * 1024;
+/// The same where a flood has been before: of the first one the allocator keeps some huge pages.
+const GROWTH_AGAIN_KIB: u64 = 12 * 1024;
 
 /// It is there, and answers somebody else.
 #[track_caller]
@@ -111,15 +113,17 @@ fn lines_without_end_cost_nothing() {
 fn who_does_not_read_is_not_read() {
     let depot = Depot::start();
     serves(&depot);
-    // The memory of a password's first check is not what this is about.
-    drop(Raw::login(depot.at()));
+    // The memory of a password's first check, and of a first flood, is not what this is about.
+    let mut raw = Raw::login(depot.at());
+    flood(raw.stream(), &b"NOOP\r\n".repeat(10_000), 256 << 20);
+    drop(raw);
     for line in ["NOOP\r\n", "HELP\r\n", "FEAT\r\n", "FROB\r\n", "STAT\r\n", "MLST /\r\n"] {
         let memory = depot.memory_kib();
         let mut raw = Raw::login(depot.at());
         let written = flood(raw.stream(), &line.repeat(10_000).into_bytes(), 256 << 20);
         assert!(written < 64 << 20, "{line:?}: {written} octets were taken");
         assert!(
-            depot.memory_kib() < memory + GROWTH_KIB,
+            depot.memory_kib() < memory + GROWTH_AGAIN_KIB,
             "{line:?}: {} KiB more",
             depot.memory_kib() - memory
         );
