@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream as Accepted};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream as Accepted};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::announce::Announcing;
 use super::certificate::Clients;
 use super::one_port::OnePort;
+use crate::limits::peer_of;
 use crate::session::random;
 use crate::settings::{ActiveSource, DataTlsBinding};
 use crate::tls::{Certificates, TlsSessionId};
@@ -79,7 +80,7 @@ pub(super) struct Place {
 impl Waiting {
     /// Takes a place, if there is one left for the address.
     pub(super) fn enter(self: &Arc<Waiting>, address: IpAddr, most: u32) -> Option<Place> {
-        let address = household(address);
+        let address = peer_of(address.to_canonical());
         let mut places = self.0.lock();
         let taken = places.entry(address).or_default();
         if *taken >= most {
@@ -150,14 +151,6 @@ impl Drop for Owned {
                 all.remove(&self.session);
             }
         }
-    }
-}
-
-/// Whose an address is: one of IPv6 is one of many that the same machine has.
-fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        four => four,
     }
 }
 
