@@ -26,6 +26,15 @@ const KERNEL_PIECE: usize = 8 << 20;
 /// How far a transfer is, for whoever asks.
 pub(super) type Progress = Arc<AtomicU64>;
 
+/// The first octet that a client wants of a file, and the one behind the last, where the file is sent as it is.
+pub(super) fn wanted(transfer: &Transfer, octets: u64) -> (u64, u64) {
+    match (transfer.restart, transfer.range) {
+        (Restart::Stream(first), _) => (first, octets),
+        (_, Some((first, last))) => (first, octets.min(last.saturating_add(1))),
+        _ => (0, octets),
+    }
+}
+
 /// Sends a file; says how many octets went over the connection.
 pub(super) fn send(
     data: &mut Data,
@@ -40,11 +49,7 @@ pub(super) fn send(
     let head = begin.get(..HEADER_OCTETS).unwrap_or(begin);
     let plain = transfer.representation.is_plain() && !transfer.deflate && !is_container(head);
     if plain {
-        let (first, end) = match (transfer.restart, transfer.range) {
-            (Restart::Stream(at), _) => (at, octets),
-            (_, Some((first, last))) => (first, octets.min(last.saturating_add(1))),
-            _ => (0, octets),
-        };
+        let (first, end) = wanted(transfer, octets);
         // All of it is here already.
         if octets == read as u64 {
             let whole = usize::try_from(first).ok().zip(usize::try_from(end).ok());

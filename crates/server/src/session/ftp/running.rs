@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use packetboat_ftp::command::PathName;
-use packetboat_ftp::data::{Mode, Restart, Type};
+use packetboat_ftp::data::{Mode, Type};
 use packetboat_ftp::server::{Connection, Refusal, Server, Transfer, TransferFailure, Transferred, What};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,7 +13,7 @@ use super::actions::Here;
 use super::connection::{Wanted, Way};
 use super::early::{self, Small};
 use super::links::Links;
-use super::pipe::Progress;
+use super::pipe::{self, Progress};
 use super::rates::Pace;
 use super::stream::{Data, Patience};
 use super::transfer::{Job, Whether};
@@ -155,11 +155,7 @@ fn begun(here: &Here, transfer: &Transfer, job: &Job, about: &str, progress: &Pr
     let plain = representation.is_plain() && !transfer.deflate;
     let (direction, size) = match job {
         Job::Send { octets, .. } => {
-            let (first, end) = match (transfer.restart, transfer.range) {
-                (Restart::Stream(first), _) => (first, *octets),
-                (_, Some((first, last))) => (first, last.saturating_add(1).min(*octets)),
-                _ => (0, *octets),
-            };
+            let (first, end) = pipe::wanted(transfer, *octets);
             (Direction::Download, plain.then(|| end.saturating_sub(first)))
         }
         Job::Receive { .. } => (Direction::Upload, transfer.announced.filter(|_| plain)),
