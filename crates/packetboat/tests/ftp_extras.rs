@@ -160,6 +160,41 @@ for version in VERSIONS: fill(enter(version))
 }
 
 #[test]
+fn refusals_that_are_not_read_hold_nobody_else_up() {
+    // Uploads that are refused in the middle, of a client that never looks, and sends no end.
+    const REFUSED: usize = 120;
+    // What else comes and goes with sessions, and a data connection that is just being closed.
+    const SLACK: usize = 40;
+    let depot = Depot::start_with("", "[files]\nquota = \"1 KiB\"\n");
+    let (mut raw, mut kept) = (Raw::login(depot.at()), Vec::new());
+    raw.expect(200, "TYPE I");
+    let before = (depot.descriptors(), depot.threads());
+    for _ in 0..REFUSED {
+        let mut data = raw.data();
+        raw.send(b"STOR x\r\n");
+        assert_eq!(raw.reply().0, 150);
+        data.write_all(&[0x42; 4096]).unwrap();
+        assert_eq!(raw.reply().0, 552);
+        kept.push(data);
+    }
+    let after = (depot.descriptors(), depot.threads());
+    assert!(
+        after.0 < before.0 + SLACK && after.1 < before.1 + SLACK,
+        "descriptors, threads: {before:?} {after:?}"
+    );
+    // Others store what there is room for.
+    let mut other = Raw::connect(depot.at());
+    other.expect(331, "USER bob@boat.test");
+    other.expect(230, "PASS demo");
+    let mut data = other.data();
+    other.send(b"STOR x\r\n");
+    assert_eq!(other.reply().0, 150);
+    data.write_all(b"small").unwrap();
+    drop(data);
+    assert_eq!(other.reply().0, 226);
+}
+
+#[test]
 fn zeros_are_the_client_itself() {
     let depot = Depot::start();
     let mut alice = Raw::login(depot.at());

@@ -70,6 +70,11 @@ impl Depot {
         std::fs::read_dir(format!("/proc/{}/fd", self.boat.pid())).unwrap().count()
     }
 
+    /// Threads that the server has.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.boat.pid())).unwrap().count()
+    }
+
     /// What the server takes of memory.
     /// Without the program's own pages, of which more are there with each thing it does for the first time.
     pub fn memory_kib(&self) -> u64 {

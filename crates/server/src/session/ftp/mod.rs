@@ -10,6 +10,7 @@ mod depot;
 mod early;
 mod entrance;
 mod errand;
+mod farewell;
 mod links;
 mod listing;
 mod one_port;

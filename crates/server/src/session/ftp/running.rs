@@ -12,10 +12,11 @@ use super::Ftp;
 use super::actions::Here;
 use super::connection::{Wanted, Way};
 use super::early::{self, Small};
+use super::farewell::Patience;
 use super::links::Links;
 use super::pipe::{self, Progress};
 use super::rates::Pace;
-use super::stream::{Data, Patience};
+use super::stream::Data;
 use super::transfer::{Job, Whether};
 use crate::files::{Begun, Direction};
 use crate::session::random;
@@ -115,7 +116,7 @@ impl Ftp {
             moving.ended(&outcome.result);
             let _ = tell.send(outcome);
             if let Some(Closing { data, patience }) = closing {
-                let _ = tokio::task::spawn_blocking(move || data.linger(patience)).await;
+                data.linger(patience).await;
             }
         });
         // A small file whose client is there already is on its way before anything is said of it: both replies go out as one,

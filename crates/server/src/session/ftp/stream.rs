@@ -2,12 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustls::{Connection, ServerConnection, StreamOwned};
 
+use super::farewell::{Patience, hear_out};
 use super::rates::Pace;
 use super::wide::Wide;
 use crate::conn::{Conn, Socket};
@@ -15,22 +16,6 @@ use crate::tls::{Binding, Certificates, Channel, Tickets, TlsSessionId, handshak
 
 /// Nothing moves on it for so long: it is given up.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// What is read at a time of what is thrown away.
-const DISCARDED_PIECE: usize = 64 * 1024;
-
-/// What the other side may still send, and for how long, after our half of a connection is closed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    octets: u64,
-    time: Duration,
-}
-
-impl Patience {
-    /// It has to say farewell.
-    pub(super) const FAREWELL: Patience = Patience { octets: 4 << 20, time: Duration::from_secs(5) };
-    /// It is in the middle of a file that was refused, and will look for the reply when it has sent that.
-    pub(super) const REFUSAL: Patience = Patience { octets: 256 << 20, time: Duration::from_secs(30) };
-}
 
 /// A data connection that has come about, and its handshake, if there is to be one, is complete.
 #[derive(Debug)]
@@ -76,11 +61,10 @@ impl Line {
     /// rather than be reset in the middle of what it sends.
     pub(super) fn dismiss(self) {
         let mut data = self.into_data(false);
-        tokio::task::spawn_blocking(move || {
-            if data.be_patient().is_ok() {
-                let _ = data.finish();
-                data.linger(Patience::FAREWELL);
-            }
+        tokio::spawn(async move {
+            // A new connection has room for a farewell, so that nothing waits here.
+            let _ = data.finish();
+            data.linger(Patience::FAREWELL).await;
         });
     }
 
@@ -224,29 +208,13 @@ impl Data {
         self.below().shutdown(std::net::Shutdown::Write)
     }
 
-    /// Waits for the end of what the other side sends, so that no reset overtakes what was said: closing a socket with
-    /// something unread, such as a farewell of TLS, resets the connection.
-    pub(super) fn linger(mut self, patience: Patience) {
-        let until = Instant::now() + patience.time;
-        if self.below().set_nonblocking(false).is_err() {
-            return;
-        }
-        let (mut heard, mut piece) = (0, vec![0; DISCARDED_PIECE]);
-        while heard < patience.octets {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.below().set_read_timeout(Some(left)).is_err() {
-                return;
-            }
-            let read = match &mut self.stream {
-                Stream::Clear(socket) => socket.read(&mut piece),
-                Stream::Tls(tls) => tls.sock.read(&mut piece),
-            };
-            match read {
-                Ok(octets) if octets > 0 => heard += octets as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => break,
-            }
-        }
+    /// Our half is closed: lets the other side come to an end.
+    pub(super) async fn linger(self, patience: Patience) {
+        let socket = match self.stream {
+            Stream::Clear(socket) => socket,
+            Stream::Tls(tls) => tls.sock.into_socket(),
+        };
+        hear_out(socket, patience).await;
     }
 }
 

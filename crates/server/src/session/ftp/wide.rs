@@ -24,6 +24,11 @@ impl Wide {
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
     }
+
+    /// The socket. What was read ahead is lost.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
 }
 
 impl Read for Wide {
