@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::copy_file_range;
 use rustix::io::Errno;
 
 use crate::digest::{self, Stamp};
-use crate::{Algorithm, How, Refusal, Right, Space, VirtualPath};
+use crate::share::{Gone, signed, turns};
+use crate::{Algorithm, How, Refusal, Right, Share, Space, VirtualPath};
 
 /// Octets copied at a time, by us.
 const PIECE: usize = 256 * 1024;
@@ -90,7 +92,7 @@ impl Space {
     }
 
     /// Puts files together: what they hold comes behind what `target` holds, if it is there, and they are removed when
-    /// that is whole (COMB). Until then there is room needed for both.
+    /// that is whole (COMB). Until then the disk holds both; the share they are charged to needs no room for it.
     pub fn combine(
         &self,
         target: &VirtualPath,
@@ -112,14 +114,62 @@ impl Space {
                 return Err(Refusal::InvalidPath);
             }
         }
-        let (mut upload, mut at) = self.append(target, None, random)?;
+        let gone = self.freed(target, sources)?;
+        let (mut upload, mut at) = self.append_instead(target, None, random, gone)?;
         for source in sources {
             let (file, facts) = self.read(source)?;
             let end = at.checked_add(facts.size).ok_or(Refusal::NoSpace)?;
             upload.make_room(end)?;
             at += octets(&file, upload.file(), at, facts.size, stop)?;
         }
+        let Some(share) = upload.share().cloned() else {
+            upload.commit()?;
+            return sources.iter().try_for_each(|source| self.remove(source));
+        };
+        // From what is counted now until it is gone, nobody else changes what these names stand for.
+        let named = [target].into_iter().chain(sources).filter_map(|path| path.parts().last());
+        let turns = turns(named.map(Vec::as_slice));
+        upload.goes_with(self.freed(target, sources)?);
         upload.commit()?;
-        sources.iter().try_for_each(|source| self.remove(source))
+        let mut outcome = Ok(());
+        for source in sources {
+            let own = self.is_charged_to(source, &share);
+            match self.remove_in_turn(source) {
+                Ok(_) if own => {}
+                Ok(gone) => {
+                    if let Some(share) = self.place(source)?.tree.share() {
+                        share.count(-signed(gone.octets), -signed(gone.files));
+                    }
+                }
+                Err(why) => {
+                    // It is still there, against what was said.
+                    if own && let Ok(kept) = self.counted_for(source) {
+                        share.count(signed(kept.octets), signed(kept.files));
+                    }
+                    outcome = outcome.and(Err(why));
+                }
+            }
+        }
+        drop(turns);
+        for source in sources {
+            self.forget_part(source)?;
+        }
+        outcome
+    }
+
+    /// What removing files makes room for in the share that another path is charged to. Who is over the limit has to make
+    /// room first: whatever goes wrong in the middle, they do not come further over it.
+    fn freed(&self, target: &VirtualPath, sources: &[VirtualPath]) -> Result<Gone, Refusal> {
+        let Some(share) = self.place(target)?.tree.share() else { return Ok(Gone::default()) };
+        if share.usage().is_over() {
+            return Ok(Gone::default());
+        }
+        let mut own = sources.iter().filter(|source| self.is_charged_to(source, share));
+        own.try_fold(Gone::default(), |gone, source| Ok(gone.and(self.counted_for(source)?)))
+    }
+
+    fn is_charged_to(&self, path: &VirtualPath, share: &Arc<dyn Share>) -> bool {
+        let other = self.place(path).ok().and_then(|place| place.tree.share());
+        other.is_some_and(|other| std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(share)))
     }
 }

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::list::look;
-use crate::share::{Held, give_back, signed, turn};
+use crate::share::{Gone, Held, part_turn, signed};
 use crate::tree::RESERVED;
 use crate::{Entry, How, Kind, Refusal, Right, Share, Space, Sync, Tree, Upload, VirtualPath};
 
@@ -97,7 +97,7 @@ impl Keep {
         if sync != Sync::Never {
             fdatasync(file)?;
         }
-        let _turn = turn(&self.name, &self.name);
+        let _turn = part_turn(&self.name);
         let mut held = held;
         for _ in 0..TRIES {
             let place = self.tree.parts(true)?.ok_or(Refusal::NotFound)?;
@@ -108,13 +108,13 @@ impl Keep {
                 Err(refusal) => return Err(refusal),
             };
             if let Some(held) = held.as_mut() {
-                held.settle(octets, replaced)?;
+                held.settle(octets, Gone::of(replaced))?;
             }
             match renameat(directory, hidden, &place, &self.name[..]) {
                 Ok(()) => return Ok(octets),
                 Err(error) => {
                     if let Some(held) = held.as_mut() {
-                        held.undo(octets, replaced);
+                        held.undo(octets, Gone::of(replaced));
                     }
                     // The directory went with the last part in it, just now.
                     if error != Errno::NOENT {
@@ -158,7 +158,7 @@ fn remove(place: &OwnedFd, name: &[u8], octets: u64, share: Option<&Arc<dyn Shar
         Err(error) => return Err(error.into()),
     }
     if let Some(share) = share {
-        give_back(&**share, -signed(octets), -1);
+        share.count(-signed(octets), -1);
     }
     Ok(())
 }
@@ -257,7 +257,8 @@ impl Space {
         let Some(there) = there else { return Err(Refusal::InvalidRange) };
         let old = self.place(path).and_then(|place| place.tree.file(place.parts))?;
         let at = place(&old).filter(|at| *at <= there.size).ok_or(Refusal::InvalidRange)?;
-        let mut upload = self.upload(path, self.replacing(path, How::Replace), umask, random)?;
+        let how = self.replacing(path, How::Replace);
+        let mut upload = self.upload(path, how, umask, random, Gone::default())?;
         upload.begin_with(&old, at)?;
         Ok((upload, at))
     }

@@ -4,6 +4,7 @@
 //! no directory; its octets are those of its contents, which only plain files have. So a count is the same whether it was
 //! kept up by charges or is made again by [`Tree::usage`](crate::Tree::usage).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,32 @@ pub trait Share: fmt::Debug + Send + Sync {
     /// [`Refusal::QuotaExceeded`], and nothing is charged. What takes up nothing more is never refused, whatever has been used.
     fn charge(&self, octets: i64, files: i64) -> Result<(), Refusal>;
 
+    /// The same for what is there already: it is counted, limits or not.
+    fn count(&self, octets: i64, files: i64);
+
     /// What is taken up, and what may be.
     fn usage(&self) -> Usage;
+}
+
+/// What there will be no longer when something else is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Gone {
+    pub(crate) octets: u64,
+    pub(crate) files: u64,
+}
+
+impl Gone {
+    /// What a name counts for.
+    pub(crate) fn of(octets: Option<u64>) -> Gone {
+        Gone { octets: octets.unwrap_or(0), files: u64::from(octets.is_some()) }
+    }
+
+    pub(crate) fn and(self, other: Gone) -> Gone {
+        Gone {
+            octets: self.octets.saturating_add(other.octets),
+            files: self.files.saturating_add(other.files),
+        }
+    }
 }
 
 /// What is taken up of a share.
@@ -52,6 +77,22 @@ impl Usage {
     /// Octets left; `None`: no limit.
     pub fn room(&self) -> Option<u64> {
         self.limits.octets.map(|limit| limit.saturating_sub(self.octets))
+    }
+
+    /// More is taken up than may be, as when a limit was lowered.
+    pub fn is_over(&self) -> bool {
+        let over = |used: u64, limit: Option<u64>| limit.is_some_and(|limit| used > limit);
+        over(self.octets, self.limits.octets) || over(self.files, self.limits.files)
+    }
+
+    /// This and so much more, or less, whatever the limits are.
+    #[must_use]
+    pub fn counted(&self, octets: i64, files: i64) -> Usage {
+        Usage {
+            octets: self.octets.saturating_add_signed(octets),
+            files: self.files.saturating_add_signed(files),
+            limits: self.limits,
+        }
     }
 
     /// This and so much more, or less; the rule of [`Share::charge`].
@@ -102,6 +143,11 @@ impl Share for MemoryShare {
         Ok(())
     }
 
+    fn count(&self, octets: i64, files: i64) {
+        let mut usage = self.lock();
+        *usage = usage.counted(octets, files);
+    }
+
     fn usage(&self) -> Usage {
         *self.lock()
     }
@@ -111,7 +157,7 @@ impl Share for MemoryShare {
 #[derive(Debug)]
 pub(crate) struct Held {
     share: Arc<dyn Share>,
-    /// Octets that the upload will give back: those of the file it replaces.
+    /// Octets that the upload will give back: those of the files in whose place it comes.
     credit: u64,
     /// Octets that were charged for it.
     octets: u64,
@@ -122,14 +168,14 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// For an upload in the place of a file of so many octets, if there is one.
-    pub(crate) fn new(share: Arc<dyn Share>, replaces: Option<u64>) -> Result<Held, Refusal> {
-        if replaces.is_none() {
+    /// For an upload in the place of what there is, if there is something.
+    pub(crate) fn new(share: Arc<dyn Share>, gone: Gone) -> Result<Held, Refusal> {
+        if gone.files == 0 {
             // Said now, before anything is sent for nothing.
             let usage = share.usage();
             usage.charged(0, 1)?;
         }
-        let credit = replaces.unwrap_or(0);
+        let credit = gone.octets;
         let free_until = credit.saturating_add(share.room().map_or(STEP, |room| room.min(STEP)));
         Ok(Held { share, credit, octets: 0, files: 0, free_until })
     }
@@ -138,6 +184,17 @@ impl Held {
     pub(crate) fn of_part(share: Arc<dyn Share>, replaces: Option<u64>, octets: u64) -> Held {
         let credit = replaces.unwrap_or(0);
         Held { share, credit, octets, files: 1, free_until: octets }
+    }
+
+    /// It comes in the place of more.
+    pub(crate) fn replaces_too(&mut self, gone: Gone) {
+        self.credit = self.credit.saturating_add(gone.octets);
+        self.free_until = self.free_until.saturating_add(gone.octets);
+    }
+
+    /// Whom it is charged to.
+    pub(crate) fn share(&self) -> &Arc<dyn Share> {
+        &self.share
     }
 
     /// Somebody else holds it.
@@ -176,35 +233,26 @@ impl Held {
         Ok(())
     }
 
-    /// It is to be kept with so many octets, and `replaced` is what will no longer be there. What was held is part of what
+    /// It is to be kept with so many octets, and `gone` is what will no longer be there. What was held is part of what
     /// is kept from now on; `undo` takes it back.
-    pub(crate) fn settle(&mut self, octets: u64, replaced: Option<u64>) -> Result<(), Refusal> {
-        let more = signed(octets) - signed(replaced.unwrap_or(0)) - signed(self.octets);
-        self.share.charge(more, i64::from(replaced.is_none()) - signed(self.files))?;
+    pub(crate) fn settle(&mut self, octets: u64, gone: Gone) -> Result<(), Refusal> {
+        let more = signed(octets) - signed(gone.octets) - signed(self.octets);
+        self.share.charge(more, 1 - signed(gone.files) - signed(self.files))?;
         (self.octets, self.files) = (0, 0);
         Ok(())
     }
 
     /// It could not be kept after all.
-    pub(crate) fn undo(&self, octets: u64, replaced: Option<u64>) {
-        let more = signed(replaced.unwrap_or(0)) - signed(octets);
-        give_back(&*self.share, more, -i64::from(replaced.is_none()));
+    pub(crate) fn undo(&self, octets: u64, gone: Gone) {
+        self.share.count(signed(gone.octets) - signed(octets), signed(gone.files) - 1);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if self.octets > 0 || self.files > 0 {
-            give_back(&*self.share, -signed(self.octets), -signed(self.files));
+            self.share.count(-signed(self.octets), -signed(self.files));
         }
-    }
-}
-
-/// Takes a charge back. One that gives way to what was there before may be more than there is room for now: then the share is
-/// over its limit until something is removed, or counted anew.
-pub(crate) fn give_back(share: &dyn Share, octets: i64, files: i64) {
-    if share.charge(octets, files).is_err() {
-        let _ = share.charge(octets.min(0), files.min(0));
     }
 }
 
@@ -213,18 +261,37 @@ pub(crate) fn signed(octets: u64) -> i64 {
     i64::try_from(octets).unwrap_or(i64::MAX)
 }
 
+static LOCKS: Turns = [const { Mutex::new(()) }; TURNS];
+static PARTS: Turns = [const { Mutex::new(()) }; TURNS];
+
+type Turns = [Mutex<()>; TURNS];
+
+fn slot(name: &[u8]) -> usize {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    usize::try_from(hasher.finish() % TURNS as u64).unwrap_or(0)
+}
+
+fn lock(all: &'static Turns, slot: usize) -> MutexGuard<'static, ()> {
+    all[slot].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Until it is dropped nobody else of this process changes what these names stand for, in any directory, where it counts.
 pub(crate) fn turn(one: &[u8], other: &[u8]) -> Turn {
-    static LOCKS: [Mutex<()>; TURNS] = [const { Mutex::new(()) }; TURNS];
-    let slot = |name: &[u8]| {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        usize::try_from(hasher.finish() % TURNS as u64).unwrap_or(0)
-    };
-    let lock = |slot: usize| LOCKS[slot].lock().unwrap_or_else(PoisonError::into_inner);
     // The lower one first, so that nobody waits in a circle.
     let (low, high) = (slot(one).min(slot(other)), slot(one).max(slot(other)));
-    Turn(lock(low), (high != low).then(|| lock(high)))
+    Turn(lock(&LOCKS, low), (high != low).then(|| lock(&LOCKS, high)))
+}
+
+/// The same for many names.
+pub(crate) fn turns<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<MutexGuard<'static, ()>> {
+    let slots: BTreeSet<usize> = names.map(slot).collect();
+    slots.into_iter().map(|slot| lock(&LOCKS, slot)).collect()
+}
+
+/// The same for the name of a part, which whoever has other turns may take too.
+pub(crate) fn part_turn(name: &[u8]) -> Turn {
+    Turn(lock(&PARTS, slot(name)), None)
 }
 
 /// See [`turn`].
@@ -267,7 +334,7 @@ mod tests {
     #[test]
     fn an_upload_holds_what_it_grows_to_and_gives_it_back() {
         let share = share(0, 3 * STEP);
-        let mut held = Held::new(share.clone(), None).unwrap();
+        let mut held = Held::new(share.clone(), Gone::default()).unwrap();
         held.grow(STEP).unwrap();
         assert_eq!(share.usage().octets, 0, "a small one is charged once, at its end");
         held.grow(STEP + 1).unwrap();
@@ -281,13 +348,13 @@ mod tests {
     #[test]
     fn what_is_replaced_makes_room() {
         let share = share(100, 100);
-        let mut held = Held::new(share.clone(), Some(100)).unwrap();
+        let mut held = Held::new(share.clone(), Gone::of(Some(100))).unwrap();
         assert!(held.fits(100).is_ok() && held.fits(101).is_err());
         held.grow(100).unwrap();
         assert_eq!(held.grow(101), Err(Refusal::QuotaExceeded));
-        held.settle(90, Some(100)).unwrap();
+        held.settle(90, Gone::of(Some(100))).unwrap();
         assert_eq!((share.usage().octets, share.usage().files), (90, 1));
-        held.undo(90, Some(100));
+        held.undo(90, Gone::of(Some(100)));
         assert_eq!((share.usage().octets, share.usage().files), (100, 1));
     }
 
@@ -295,7 +362,7 @@ mod tests {
     fn one_file_too_many_is_refused_before_anything_comes() {
         let share = share(0, 100);
         share.charge(0, 2).unwrap();
-        assert_eq!(Held::new(share.clone(), None).err(), Some(Refusal::QuotaExceeded));
-        assert!(Held::new(share, Some(0)).is_ok());
+        assert_eq!(Held::new(share.clone(), Gone::default()).err(), Some(Refusal::QuotaExceeded));
+        assert!(Held::new(share, Gone::of(Some(0))).is_ok());
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, openat
 
 use crate::list::look;
 use crate::rights::rights_at;
-use crate::share::Held;
+use crate::share::{Gone, Held};
 use crate::tree::allowed;
 use crate::upload::kept_octets;
 use crate::{
@@ -266,7 +266,7 @@ impl Space {
             How::Create | How::Unique => false,
         };
         self.permits(path, if there { Right::Write } else { Right::Create })?;
-        let mut upload = self.upload(path, self.replacing(path, how), umask, random)?;
+        let mut upload = self.upload(path, self.replacing(path, how), umask, random, Gone::default())?;
         if how != How::Unique {
             upload.keep = self.keep_anew(path)?;
         }
@@ -285,6 +285,7 @@ impl Space {
         how: How,
         umask: Option<u32>,
         random: u64,
+        also_gone: Gone,
     ) -> Result<Upload, Refusal> {
         let (directory, name) = self.parent(path)?;
         let held = match self.place(path)?.tree.share() {
@@ -294,7 +295,7 @@ impl Space {
                     How::Replace => kept_octets(&directory, &name)?,
                     How::Create | How::Unique => None,
                 };
-                Some(Held::new(Arc::clone(share), replaces)?)
+                Some(Held::new(Arc::clone(share), Gone::of(replaces).and(also_gone))?)
             }
         };
         let mode = 0o666 & !umask.unwrap_or(self.umask);
@@ -343,13 +344,25 @@ impl Space {
         umask: Option<u32>,
         random: u64,
     ) -> Result<(Upload, u64), Refusal> {
+        self.append_instead(path, umask, random, Gone::default())
+    }
+
+    /// The same, and so much of the same share will be gone when it is there.
+    pub(crate) fn append_instead(
+        &self,
+        path: &VirtualPath,
+        umask: Option<u32>,
+        random: u64,
+        gone: Gone,
+    ) -> Result<(Upload, u64), Refusal> {
         let there = self.is_there(path)?;
         self.permits(path, if there { Right::Append } else { Right::Create })?;
-        if let Some(part) = self.append_to_part(path, there, random)? {
-            return Ok(part);
+        if let Some((mut upload, octets)) = self.append_to_part(path, there, random)? {
+            upload.replaces_too(gone);
+            return Ok((upload, octets));
         }
         let how = if there { How::Replace } else { self.replacing(path, How::Replace) };
-        let mut upload = self.upload(path, how, umask, random)?;
+        let mut upload = self.upload(path, how, umask, random, gone)?;
         if !there {
             upload.keep = self.keep(path)?.map(Box::new);
             return Ok((upload, 0));

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::list::look;
+use crate::share::Gone;
 use crate::{How, Refusal, Right, Space, Upload, VirtualPath};
 
 /// Names that are tried in their order: `name`, `name.1`, and so on.
@@ -70,7 +71,7 @@ impl Space {
                 Err(Refusal::NotFound) => {}
                 Err(refusal) => return Err(refusal),
             }
-            let mut upload = self.upload(&at, How::Unique, umask, random)?;
+            let mut upload = self.upload(&at, How::Unique, umask, random, Gone::default())?;
             upload.promised(promise);
             return Ok((upload, at));
         }

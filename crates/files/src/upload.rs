@@ -15,11 +15,11 @@ use crate::copy;
 use crate::digest::{self, Algorithm, Hasher, Stamp};
 use crate::list::look;
 use crate::part::Keep;
-use crate::share::{Held, turn};
+use crate::share::{Gone, Held, turn};
 use crate::tree::RESERVED;
 use crate::unique::Promise;
 use crate::witness::under;
-use crate::{Act, Change, Kind, Refusal, VirtualPath, Witness};
+use crate::{Act, Change, Kind, Refusal, Share, VirtualPath, Witness};
 
 /// Names that are tried for a file of its own (STOU), before it is said that there is none.
 const UNIQUE_TRIES: u64 = 10_000;
@@ -62,6 +62,8 @@ pub struct Upload {
     hashed: u64,
     /// Who is told when it gets its name, and by which path it is known to the user.
     witness: Option<(Arc<dyn Witness>, VirtualPath)>,
+    /// What goes when it is there, besides what it replaces. Whoever says so has taken the turns of all of them.
+    also_gone: Option<Gone>,
     promise: Option<Promise>,
     /// Where it is kept when it is broken off.
     pub(crate) keep: Option<Box<Keep>>,
@@ -108,6 +110,7 @@ impl Upload {
             hashers: Vec::new(),
             hashed: 0,
             witness: None,
+            also_gone: None,
             promise: None,
             keep: None,
             done: false,
@@ -151,6 +154,23 @@ impl Upload {
     /// This one is told when it gets its name.
     pub(crate) fn witnessed(&mut self, witness: Arc<dyn Witness>, path: VirtualPath) {
         self.witness = Some((witness, path));
+    }
+
+    /// Whom it is charged to.
+    pub(crate) fn share(&self) -> Option<&Arc<dyn Share>> {
+        self.held.as_ref().map(Held::share)
+    }
+
+    /// When it is there, so much will be gone, and needs no room meanwhile.
+    pub(crate) fn replaces_too(&mut self, gone: Gone) {
+        if let Some(held) = &mut self.held {
+            held.replaces_too(gone);
+        }
+    }
+
+    /// The same, and how much that is holds: whoever says so has taken the turn of its name and of all the others.
+    pub(crate) fn goes_with(&mut self, gone: Gone) {
+        self.also_gone = Some(gone);
     }
 
     /// Its name was promised; nobody else gets it while this is under way.
@@ -234,13 +254,14 @@ impl Upload {
 
     fn publish_and_charge(&self, mut held: Held) -> Result<Vec<u8>, Refusal> {
         let octets = self.file.metadata()?.len();
-        let _turn = turn(&self.name, &self.name);
+        let _turn = self.also_gone.is_none().then(|| turn(&self.name, &self.name));
         let replaced = match self.how {
             How::Replace => kept_octets(&self.directory, &self.name)?,
             How::Create | How::Unique => None,
         };
-        held.settle(octets, replaced)?;
-        self.publish().inspect_err(|_| held.undo(octets, replaced))
+        let gone = Gone::of(replaced).and(self.also_gone.unwrap_or_default());
+        held.settle(octets, gone)?;
+        self.publish().inspect_err(|_| held.undo(octets, gone))
     }
 
     fn publish(&self) -> Result<Vec<u8>, Refusal> {

@@ -110,6 +110,49 @@ fn nothing_is_kept_that_there_is_no_room_for() {
 }
 
 #[test]
+fn what_is_put_together_needs_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let (space, share) = space(dir.path(), 100, 3);
+    let combine = |target: &str, sources: &[&str]| {
+        let sources: Vec<_> = sources.iter().map(|source| path(source)).collect();
+        space.combine(&path(target), &sources, 99, &AtomicBool::new(false))
+    };
+    for (name, octets) in [("/a", 20), ("/b", 30), ("/c", 50)] {
+        put(&space, name, How::Create, octets, 1).unwrap();
+    }
+    // To a new file, though there may be no more of them, and behind one that is there.
+    combine("/new", &["/a", "/b"]).unwrap();
+    assert_eq!(used(&share, dir.path()), (100, 2));
+    combine("/new", &["/c"]).unwrap();
+    assert_eq!(used(&share, dir.path()), (100, 1));
+    assert_eq!(std::fs::read(dir.path().join("new")).unwrap().len(), 100);
+    // What cannot be removed makes no room, and nothing has happened then.
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    assert_eq!(combine("/other", &["/d"]), Err(Refusal::NotAFile));
+    // Who is over the limit makes room first.
+    share.set_limits(Limits { octets: Some(90), files: None });
+    assert_eq!(combine("/other", &["/new"]), Err(Refusal::QuotaExceeded));
+    assert_eq!(used(&share, dir.path()), (100, 1));
+    // What lies elsewhere makes no room here.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let theirs = Arc::new(MemoryShare::default());
+    let mut both = space.clone();
+    let tree = Tree::open(elsewhere.path()).unwrap().with_share(theirs.clone());
+    both.mount(Mount { at: path("/shared"), tree });
+    put(&both, "/shared/a", How::Create, 10, 2).unwrap();
+    let into = |target: &str, source: &str| {
+        both.combine(&path(target), &[path(source)], 98, &AtomicBool::new(false))
+    };
+    share.set_limits(Limits { octets: Some(109), files: None });
+    assert_eq!(into("/new", "/shared/a"), Err(Refusal::QuotaExceeded));
+    share.set_limits(Limits { octets: Some(110), files: None });
+    into("/new", "/shared/a").unwrap();
+    assert_eq!((used(&share, dir.path()), used(&theirs, elsewhere.path())), ((110, 1), (0, 0)));
+    into("/shared/back", "/new").unwrap();
+    assert_eq!((used(&share, dir.path()), used(&theirs, elsewhere.path())), ((0, 0), (110, 1)));
+}
+
+#[test]
 fn it_runs_out_in_the_middle() {
     let dir = tempfile::tempdir().unwrap();
     let (space, share) = space(dir.path(), 10 << 20, 9);
@@ -149,6 +192,13 @@ fn many_at_once_are_counted_once() {
                     if round % 7 == thread {
                         let _ = space.remove(&path(&name));
                         let _ = space.rename(&path("/0"), &path("/1"));
+                        let stop = AtomicBool::new(false);
+                        let _ = space.combine(
+                            &path("/2"),
+                            &[path("/1"), path("/0")],
+                            thread << 32 | round,
+                            &stop,
+                        );
                     }
                 }
             });

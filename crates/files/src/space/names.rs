@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, symlinkat, unlinkat};
+use rustix::fs::{Access, AtFlags, Mode, RenameFlags, accessat, mkdirat, renameat_with, symlinkat, unlinkat};
 
 use crate::list::look;
-use crate::share::{give_back, signed, turn};
+use crate::share::{Gone, signed, turn};
 use crate::upload::kept_octets;
 use crate::witness::under;
 use crate::{Act, Change, Kind, Refusal, Right, Space, VirtualPath};
@@ -116,9 +116,26 @@ impl Space {
         let (done, freed) = change(true)?;
         drop(turn);
         if let Some(octets) = freed {
-            give_back(&**share, -signed(octets), -1);
+            share.count(-signed(octets), -1);
         }
         Ok(done)
+    }
+
+    /// Removes a file whose turn somebody has taken, and says what it was counted for.
+    pub(crate) fn remove_in_turn(&self, path: &VirtualPath) -> Result<Gone, Refusal> {
+        let (directory, name) = self.parent(path)?;
+        let gone = Gone::of(kept_octets(&directory, &name)?);
+        self.witnessed(Act::Remove, (path, &directory, &name), None, || {
+            Ok(unlinkat(&directory, &name[..], AtFlags::empty())?)
+        })?;
+        Ok(gone)
+    }
+
+    /// What a path is counted for, if a file of its directory may be removed by this process at all.
+    pub(crate) fn counted_for(&self, path: &VirtualPath) -> Result<Gone, Refusal> {
+        let (directory, name) = self.parent(path)?;
+        accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+        Ok(Gone::of(kept_octets(&directory, &name)?))
     }
 
     /// Whether something could get another name.
@@ -172,7 +189,7 @@ impl Space {
         }
         symlinkat(target, directory, &name[..]).map_err(|error| {
             if let Some(share) = share {
-                give_back(&**share, 0, -1);
+                share.count(0, -1);
             }
             error.into()
         })

@@ -68,6 +68,13 @@ impl Share for Counter {
         Ok(())
     }
 
+    fn count(&self, octets: i64, files: i64) {
+        let mut usage = self.usage.lock();
+        *usage = usage.counted(octets, files);
+        drop(usage);
+        self.changed.store(true, Ordering::Release);
+    }
+
     fn usage(&self) -> Usage {
         *self.usage.lock()
     }
