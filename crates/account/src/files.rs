@@ -16,6 +16,8 @@ use crate::key::account_data;
 const ROUND: &str = "files/round";
 /// What those keep together who have no account.
 const ANONYMOUS: &str = "files/usage/anonymous";
+/// What lies in a folder that has a quota.
+const FOLDER: &str = "files/usage/folder/";
 
 /// Whose files are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +26,8 @@ pub enum FilesOwner {
     Account(AccountId),
     /// All who come without one.
     Anonymous,
+    /// All who store in a directory that has a quota of its own, by a digest of where it lies.
+    Folder([u8; 16]),
 }
 
 /// What somebody keeps in files.
@@ -59,6 +63,7 @@ impl FilesOwner {
         match self {
             FilesOwner::Account(id) => format!("{}files/usage", account_data(id)),
             FilesOwner::Anonymous => ANONYMOUS.to_owned(),
+            FilesOwner::Folder(digest) => format!("{FOLDER}{:032x}", u128::from_be_bytes(digest)),
         }
     }
 }
@@ -111,6 +116,12 @@ impl Directory {
         change.put(ROUND.to_owned(), version, &Round { number, clean: false })?;
         change.commit(&self.inner.store).await?;
         Ok(number)
+    }
+
+    /// The number of the last round, if it has ended: what was counted in it holds.
+    pub fn ended_file_round(&self) -> Result<Option<u64>, DirectoryError> {
+        let read: Option<Read<Round>> = self.inner.read(ROUND)?;
+        Ok(read.map(|read| read.value).filter(|round| round.clean).map(|round| round.number))
     }
 
     /// Ends it: all that was counted is written down.

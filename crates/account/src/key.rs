@@ -8,7 +8,7 @@
 //! | `account/<id>` | [`crate::Account`] |
 //! | `address/<domain>/<local part in lower case>` | the number of the account |
 //! | `account-data/<id>/credentials` | [`crate::credential::Credentials`] |
-//! | `account-data/<id>/files/usage`, `files/usage/anonymous` | [`crate::FileUsage`] |
+//! | `account-data/<id>/files/usage`, `files/usage/anonymous`, `files/usage/folder/<digest>` | [`crate::FileUsage`] |
 //! | `files/round` | the round of counting files, see [`crate::FilesOwner`] |
 //! | `account-data/<id>/<room>/…` | whatever another room keeps for the account; it goes when the account goes |
 

@@ -45,6 +45,11 @@ impl Tree {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
+        self.within(name)
+    }
+
+    /// The tree that begins at a directory in this one.
+    pub(crate) fn within(&self, name: &[u8]) -> Result<Tree, Refusal> {
         let root = Arc::new(self.directory(&[name.to_vec()])?);
         let path = Arc::new(self.path.join(OsStr::from_bytes(name)));
         Ok(Tree { root, path, share: self.share.clone(), links: self.links })

@@ -20,13 +20,26 @@ pub struct Planned {
     pub location: Location,
     /// What may be done there.
     pub rights: Rights,
+    /// What may be kept there, if it is a folder that has a quota of its own.
+    pub quota: Quota,
     /// Whether it is somebody's own, which is made when they come for the first time and counts for their quota.
     pub is_home: bool,
 }
 
 impl Planned {
     pub(super) fn root(location: Location, rights: Rights, is_home: bool) -> Planned {
-        Planned { name: String::new(), at: VirtualPath::root(), location, rights, is_home }
+        let quota = Quota::default();
+        Planned { name: String::new(), at: VirtualPath::root(), location, rights, quota, is_home }
+    }
+
+    /// What may be kept in a folder that has a quota of its own; `None`: nobody counts, or it counts for somebody's own.
+    pub fn limits(&self) -> Option<Limits> {
+        self.quota.limits().filter(|_| !self.is_home)
+    }
+
+    /// Counts what lies there. It reads every directory.
+    pub fn count(&self) -> Result<Usage, Refusal> {
+        self.open()?.usage()
     }
 
     /// Opens it. What came of placeholders is made where it is missing, and cannot lead out of what stands before them.
@@ -117,9 +130,7 @@ impl Entrance {
 
     /// What may be kept in the files of one's own; `None`: nobody counts.
     pub fn limits(&self) -> Option<Limits> {
-        let Quota { octets, files } = self.quota;
-        let counted = (octets.is_some() || files.is_some()) && self.home().is_some();
-        counted.then_some(Limits { octets, files })
+        self.quota.limits().filter(|_| self.home().is_some())
     }
 
     fn home(&self) -> Option<&Planned> {
@@ -134,8 +145,12 @@ impl Entrance {
     }
 
     /// Opens all that is there, and what has been mounted by SMNT. Without the tree at the root it fails; another one
-    /// that cannot be opened is missing. What is kept in the files of one's own is charged to the share.
-    pub fn space(&self, mounted: &[String], share: Option<&Arc<dyn Share>>) -> Result<Opened, Refusal> {
+    /// that cannot be opened is missing. What is kept in a tree is charged to the share that it has.
+    pub fn space(
+        &self,
+        mounted: &[String],
+        share: &dyn Fn(&Planned) -> Option<Arc<dyn Share>>,
+    ) -> Result<Opened, Refusal> {
         let later = self.named.iter().filter(|tree| mounted.contains(&tree.name));
         let mut all: Vec<&Planned> = self.trees.iter().collect();
         all.extend(later.filter(|tree| !self.trees.contains(tree)));
@@ -152,9 +167,9 @@ impl Entrance {
             match opened {
                 Ok(tree) => {
                     let tree = if self.is_uneven(planned) { tree.without_links() } else { tree };
-                    let tree = match share {
-                        Some(share) if planned.is_home => tree.with_share(Arc::clone(share)),
-                        _ => tree,
+                    let tree = match share(planned) {
+                        Some(share) => tree.with_share(share),
+                        None => tree,
                     };
                     mounts.push(Mount { at: planned.at.clone(), tree });
                     grants.push(Grant { path: planned.at.clone(), rights: planned.rights });
@@ -185,7 +200,7 @@ impl Entrance {
         &self,
         text: &[u8],
         mounted: &[String],
-        share: Option<&Arc<dyn Share>>,
+        share: &dyn Fn(&Planned) -> Option<Arc<dyn Share>>,
     ) -> Result<(Space, Vec<String>), Refusal> {
         let name = &self.tree_named(text).ok_or(Refusal::NotFound)?.name;
         let mut mounted = mounted.to_vec();

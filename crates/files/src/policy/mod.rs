@@ -37,6 +37,8 @@ pub struct Folder {
     pub users: Vec<Users>,
     /// What they may do there.
     pub rights: Rights,
+    /// What all of them together may keep there, and in each directory that comes of placeholders.
+    pub quota: Quota,
 }
 
 /// What some users may do at a path and below it.
@@ -225,6 +227,7 @@ impl Policy {
                 },
                 location,
                 rights: folder.rights,
+                quota: folder.quota,
                 is_home: false,
             };
             if folder.at.is_some() {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::Visitor;
 use crate::path::NAME_MAX;
 use crate::tree::RESERVED;
+use crate::{Refusal, Tree, Usage};
 
 /// A path in which `{account}`, `{user}` and `{domain}` stand for parts of a login name.
 ///
@@ -52,7 +53,7 @@ pub enum InvalidTemplate {
 pub struct UnfitLogin;
 
 /// A directory: a path that is what it says, and names below it that must not lead out of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
     /// The operator's part.
     pub base: PathBuf,
@@ -178,6 +179,17 @@ impl fmt::Display for Template {
 }
 
 impl Location {
+    /// Counts what lies there, and makes nothing that is missing. It reads every directory.
+    pub fn usage(&self) -> Result<Usage, Refusal> {
+        let opened = Tree::open(&self.base)
+            .and_then(|tree| self.below.iter().try_fold(tree, |tree, name| tree.within(name)));
+        match opened {
+            Ok(tree) => tree.usage(),
+            Err(Refusal::NotFound) => Ok(Usage::default()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// As a path, for messages.
     pub fn path(&self) -> PathBuf {
         let mut path = self.base.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Template, Users};
+use crate::Limits;
 
 /// How much somebody may keep; what is not set is not limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +67,14 @@ pub struct Terms {
     pub only: Option<Vec<String>>,
     pub idle: Option<Duration>,
     pub sees_all: Option<bool>,
+}
+
+impl Quota {
+    /// As a share has it; `None`: nobody counts.
+    pub fn limits(&self) -> Option<Limits> {
+        let Quota { octets, files } = *self;
+        (octets.is_some() || files.is_some()).then_some(Limits { octets, files })
+    }
 }
 
 /// Terms for some users.

@@ -21,6 +21,7 @@ fn folder(name: &str, place: &str, at: Option<&str>, whose: &str, rights: Rights
         at: at.map(path),
         users: users(whose),
         rights,
+        quota: Quota::default(),
     }
 }
 
@@ -177,7 +178,7 @@ fn rights_where_they_are_written() {
 
     let space = |visitor, mounted: &[&str]| {
         let mounted: Vec<String> = mounted.iter().map(|&name| name.to_owned()).collect();
-        policy.entrance(visitor, CLEAR).unwrap().space(&mounted, None).unwrap()
+        policy.entrance(visitor, CLEAR).unwrap().space(&mounted, &|_| None).unwrap()
     };
     let alice = space(Visitor::Account("alice@a.test"), &[]);
     assert!(alice.missing.is_empty(), "{:?}", alice.missing);
@@ -261,8 +262,12 @@ fn rights_are_not_moved_away_and_a_box_keeps_what_is_in_it() {
     policy.folders.clear();
     policy.rights = vec![PathRights { path: path("/a/box"), users: users("*"), rights: Rights::DROP_BOX }];
     std::fs::create_dir_all(dir.path().join("homes/alice@a.test/a/box")).unwrap();
-    let alice =
-        policy.entrance(Visitor::Account("alice@a.test"), CLEAR).unwrap().space(&[], None).unwrap().space;
+    let alice = policy
+        .entrance(Visitor::Account("alice@a.test"), CLEAR)
+        .unwrap()
+        .space(&[], &|_| None)
+        .unwrap()
+        .space;
     // With the directory above it, the box would come out of the rights that are written for its path.
     assert_eq!(alice.rename(&path("/a"), &path("/b")), Err(crate::Refusal::NoPermission));
     assert_eq!(alice.rename(&path("/a/box"), &path("/b")), Err(crate::Refusal::NoPermission));
@@ -303,7 +308,7 @@ fn a_folder_is_mounted_besides_those_that_are_there() {
     policy.folders = vec![named("press"), named("nowhere")];
     std::fs::create_dir_all(dir.path().join("press/drafts")).unwrap();
     let entrance = policy.entrance(Visitor::Account("alice@a.test"), CLEAR).unwrap();
-    let mount = |name: &str, mounted: &[String]| entrance.mount(name.as_bytes(), mounted, None);
+    let mount = |name: &str, mounted: &[String]| entrance.mount(name.as_bytes(), mounted, &|_| None);
     assert_eq!(mount("elsewhere", &[]).map(drop), Err(crate::Refusal::NotFound));
     assert_eq!(mount("nowhere", &[]).map(drop), Err(crate::Refusal::NotFound));
     let (space, mounted) = mount("press", &[]).unwrap();

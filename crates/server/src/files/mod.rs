@@ -10,7 +10,7 @@ mod watch;
 pub(crate) use events::check_webhook;
 pub use events::{Events, Kind as EventKind};
 pub use log::{LogOptions, Record, TransferLog, TransferRecord};
-pub use shares::{CountError, Shares};
+pub use shares::{CountError, Shares, folder_owner};
 pub use sweep::sweep_daily;
 pub(crate) use transfers::word;
 pub use transfers::{Begun, Direction, Moving, Session, Transfers};

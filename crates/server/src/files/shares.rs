@@ -1,11 +1,14 @@
 //! What users may keep in files, counted for as long as they are here, and written down behind.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use packetboat_account::{Directory, DirectoryError, FileUsage, FilesOwner, RowVersion};
+use packetboat_files::policy::Location;
 use packetboat_files::{Limits, Refusal, Share, Usage};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter as Metric;
@@ -13,6 +16,15 @@ use tokio::sync::OnceCell;
 
 /// How long after a change it is written down, at most.
 const BEHIND: Duration = Duration::from_secs(10);
+
+/// Whose what lies in a folder is: one for all who find it, by whichever name.
+pub fn folder_owner(location: &Location) -> FilesOwner {
+    // Links that the operator has laid lead to one place.
+    let base = location.base.canonicalize().unwrap_or_else(|_| location.base.clone());
+    let path = Location { base, below: location.below.clone() }.path();
+    let digest = digest(&SHA256, path.as_os_str().as_bytes());
+    FilesOwner::Folder(digest.as_ref().first_chunk().copied().unwrap_or_default())
+}
 
 /// The shares of all who have a limit.
 #[derive(Debug)]

@@ -1,19 +1,17 @@
 //! What uploads leave behind is swept out, when the server starts and once a day: parts that nobody went on with, and hidden
 //! files of a server that was killed.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use packetboat_account::{Directory, DirectoryError, FilesOwner};
-use packetboat_files::policy::{Policy, Visitor};
+use packetboat_files::policy::{Location, Policy, Visitor};
 use packetboat_files::{Sweep, Tree};
 use tokio::runtime::Handle;
 
-use super::Shares;
+use super::{Shares, folder_owner};
 use crate::session::Depot;
 
 /// Between two sweeps.
@@ -44,16 +42,16 @@ pub fn sweep_daily(depot: &Arc<Depot>, directory: Directory, shares: Arc<Shares>
 }
 
 /// Sweeps all trees once; the directories that less is charged for now.
-fn sweep(policy: &Policy, started: SystemTime) -> BTreeSet<PathBuf> {
+fn sweep(policy: &Policy, started: SystemTime) -> HashSet<Location> {
     let age = policy.behaviour.keeping.as_ref().map_or(Duration::ZERO, |keeping| keeping.age);
     let now = SystemTime::now();
     let parts_before = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut lighter = BTreeSet::new();
+    let mut lighter = HashSet::new();
     for root in policy.roots() {
         // What has not been made yet holds nothing.
         let Ok(tree) = Tree::open(&root) else { continue };
         let swept = tree.sweep(Sweep { parts_before, uploads_before: started }, &mut |home, _| {
-            lighter.insert(home.iter().fold(root.clone(), |at, name| at.join(OsStr::from_bytes(name))));
+            lighter.insert(Location { base: root.clone(), below: home.to_vec() });
         });
         match swept {
             Ok(swept) if swept.files > 0 => {
@@ -67,13 +65,17 @@ fn sweep(policy: &Policy, started: SystemTime) -> BTreeSet<PathBuf> {
     lighter
 }
 
-/// What was swept was charged to whoever is at home there: it is counted anew when they come.
+/// What was swept was charged to whoever is at home there, or to the folder: it is counted anew when somebody comes.
 async fn forget_counts(
-    homes: &BTreeSet<PathBuf>,
+    lighter: &HashSet<Location>,
     policy: &Policy,
     directory: &Directory,
     shares: &Shares,
 ) -> Result<(), DirectoryError> {
+    for location in lighter {
+        shares.forget(folder_owner(location)).await;
+    }
+    let homes: BTreeSet<PathBuf> = lighter.iter().map(Location::path).collect();
     let mut after = None;
     loop {
         let accounts = directory.accounts(after, PAGE).await?;
@@ -139,8 +141,9 @@ mod tests {
         };
         assert_eq!(all_come().await, 2);
         assert_eq!(all_come().await, 2);
-        let homes = BTreeSet::from([PathBuf::from("/data/a.test/anna"), PathBuf::from("/data/a.test")]);
-        forget_counts(&homes, &policy, &directory, &shares).await.unwrap();
+        let at = |path: &str| Location { base: PathBuf::from(path), below: vec![] };
+        let lighter = HashSet::from([at("/data/a.test/anna"), at("/data/a.test")]);
+        forget_counts(&lighter, &policy, &directory, &shares).await.unwrap();
         assert_eq!(all_come().await, 3);
     }
 }

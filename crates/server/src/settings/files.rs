@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use packetboat_files::policy::{
-    AccountDemand, Anonymous, AnonymousPassword, Home, PathRights, Policy, Rates, Rule, Template, Terms,
-    Users,
+    AccountDemand, Anonymous, AnonymousPassword, Home, PathRights, Policy, Quota, Rates, Rule, Template,
+    Terms, Users,
 };
 use packetboat_files::{Algorithm, Keeping, Right, Rights, Sync, VirtualPath};
 use toml::Spanned;
@@ -121,6 +121,11 @@ section! {
         /// What they may do there: words of "list read create write append delete rename make", or "all", "read-only",
         /// "drop-box" (to leave files and see none), "none".
         rights: Access = Access(Rights::READ_ONLY);
+        /// What all of them together may keep there, beside their own quotas; with placeholders in `path`, in each directory
+        /// that comes of them.
+        quota: Option<Size> = None;
+        /// How many files.
+        quota_files: Option<u32> = None;
     }
 }
 
@@ -483,6 +488,15 @@ pub(super) fn check(settings: &Settings, report: &mut Report<'_>) {
             report.add(place, "folder.name", message);
         }
     }
+    for (n, folder) in settings.folders.iter().enumerate() {
+        let quota = |folder: &Folder| (folder.quota, folder.quota_files);
+        let other = |other: &&Folder| other.path == folder.path && quota(other) != quota(folder);
+        if let Some(other) = settings.folders.iter().take(n).find(other) {
+            let place = report.places.get(&place_of(&folder.name)).cloned().unwrap_or(0..0);
+            let message = format!("{:?} is the same directory; write the same quota for both", other.name);
+            report.add(place, "folder.quota", message);
+        }
+    }
     let anonymous = &settings.anonymous;
     if anonymous.path.0.is_personal() {
         report.add_about(
@@ -531,6 +545,10 @@ impl Settings {
                         at: folder.at.clone().map(|at| at.0),
                         users: folder.users.clone(),
                         rights: folder.rights.0,
+                        quota: Quota {
+                            octets: octets(folder.quota),
+                            files: folder.quota_files.map(u64::from),
+                        },
                     })
                 })
                 .collect(),

@@ -218,6 +218,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "7:8: folder.name: there are two called \"a\"; give each a name of its own",
     ),
     (
+        "[[folder]]\nname = \"a\"\nusers = \"*\"\npath = \"/x\"\nquota = \"1 GB\"\n[[folder]]\nname = \"b\"\nusers = \"*\"\npath = \"/x\"",
+        "8:8: folder.quota: \"a\" is the same directory; write the same quota for both",
+    ),
+    (
         "[[rights]]\npath = \"/in\"\nusers = \"*\"\nrights = \"list fly\"",
         "5:10: rights.rights: \"list fly\" is not words of \"list read create write append delete rename make\", or one of \"all\", \"read-only\", \"drop-box\" and \"none\"",
     ),

@@ -1,10 +1,11 @@
 //! Who comes, and what they find.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use packetboat_account::{FilesOwner, Identity};
-use packetboat_files::policy::{AccountDemand, Arrival, Closed, Entrance, Visitor};
-use packetboat_files::{Share, VirtualPath};
+use packetboat_files::policy::{AccountDemand, Arrival, Closed, Entrance, Planned, Visitor};
+use packetboat_files::{Limits, MemoryShare, Share, Usage, VirtualPath};
 use packetboat_ftp::command::PathName;
 use packetboat_ftp::server::{Refusal, Server, What, switched_off};
 use packetboat_wire::Secret;
@@ -13,7 +14,7 @@ use super::Ftp;
 use super::actions::{Here, refusal};
 use super::rates::{Kept, Pace};
 use super::seats::Seat;
-use crate::files::CountError;
+use crate::files::{CountError, Shares, folder_owner};
 
 /// Somebody who has been let in.
 #[derive(Debug)]
@@ -21,13 +22,29 @@ pub(super) struct Guest {
     pub(super) entrance: Arc<Entrance>,
     /// Trees that were mounted by SMNT, by name.
     mounted: Vec<String>,
-    /// What is kept is charged to it.
-    share: Option<Arc<dyn Share>>,
+    /// What is kept is charged to these.
+    shares: Charged,
     /// How fast transfers go.
     rates: Kept,
     /// Who pays, as ACCT said.
     cost_centre: Option<String>,
     _seat: Seat,
+}
+
+/// What is kept in a tree is charged to one of these.
+#[derive(Debug, Default)]
+struct Charged {
+    own: Option<Arc<dyn Share>>,
+    folders: HashMap<FilesOwner, Arc<dyn Share>>,
+}
+
+impl Charged {
+    fn of(&self, tree: &Planned) -> Option<Arc<dyn Share>> {
+        if tree.is_home || self.folders.is_empty() {
+            return self.own.clone().filter(|_| tree.is_home);
+        }
+        self.folders.get(&folder_owner(&tree.location)).cloned()
+    }
 }
 
 impl Ftp {
@@ -121,15 +138,15 @@ impl Ftp {
             tracing::warn!(connection, %peer, user = name, "log-in refused: too many connections of this user");
             return session.turn_away("Too many connections of this user, try again later.");
         };
-        let share = match self.share(&entrance, identity.as_ref()).await {
-            Ok(share) => share,
+        let shares = match self.shares(&entrance, identity.as_ref()).await {
+            Ok(shares) => shares,
             Err(error) => {
                 tracing::error!(connection, user = name, %error, "log-in refused");
                 return session.refuse(Refusal::LoginUnavailable);
             }
         };
         let rates = self.depot.doors.rates.of(&entrance.name, entrance.rates);
-        let guest = Guest { entrance, mounted: Vec::new(), share, rates, cost_centre: None, _seat: seat };
+        let guest = Guest { entrance, mounted: Vec::new(), shares, rates, cost_centre: None, _seat: seat };
         match self.open(&guest) {
             Ok(here) => self.here = Some(here),
             Err(error) => {
@@ -157,7 +174,20 @@ impl Ftp {
         session.logged_in();
     }
 
-    /// What is kept is charged to this, if there is a limit.
+    /// What is kept is charged to these, where there is a limit.
+    async fn shares(
+        &self,
+        entrance: &Arc<Entrance>,
+        identity: Option<&Identity>,
+    ) -> Result<Charged, CountError> {
+        let mut charged = Charged { own: self.share(entrance, identity).await?, folders: HashMap::new() };
+        for folder in entrance.trees.iter().filter(|tree| !tree.name.is_empty()) {
+            charge_folder(&self.depot.doors.shares, &mut charged, folder).await;
+        }
+        Ok(charged)
+    }
+
+    /// The same for the files of one's own.
     async fn share(
         &self,
         entrance: &Arc<Entrance>,
@@ -175,7 +205,7 @@ impl Ftp {
 
     /// Opens what a guest finds. What is missing is no reason to find nothing.
     fn open(&self, guest: &Guest) -> Result<Here, packetboat_files::Refusal> {
-        let opened = guest.entrance.space(&guest.mounted, guest.share.as_ref())?;
+        let opened = guest.entrance.space(&guest.mounted, &|tree| guest.shares.of(tree))?;
         for (folder, why) in &opened.missing {
             let (connection, login) = (self.peer.id, &guest.entrance.name);
             tracing::warn!(connection, login, folder, %why, "a folder could not be opened");
@@ -203,11 +233,15 @@ impl Ftp {
     }
 
     /// SMNT: a tree appears at its place, besides those that are there.
-    pub(super) fn mount(&mut self, session: &mut Server, tree: &PathName) {
+    pub(super) async fn mount(&mut self, session: &mut Server, tree: &PathName) {
         let (Some(guest), Some(here)) = (&mut self.guest, &mut self.here) else {
             return session.refuse(Refusal::LocalError);
         };
-        match guest.entrance.mount(tree.as_bytes(), &guest.mounted, guest.share.as_ref()) {
+        let entrance = Arc::clone(&guest.entrance);
+        if let Some(folder) = entrance.tree_named(tree.as_bytes()) {
+            charge_folder(&self.depot.doors.shares, &mut guest.shares, folder).await;
+        }
+        match entrance.mount(tree.as_bytes(), &guest.mounted, &|tree| guest.shares.of(tree)) {
             Ok((space, mounted)) => {
                 here.space = space.with_witness(self.listed.witness());
                 guest.mounted = mounted;
@@ -246,4 +280,21 @@ impl Ftp {
         (self.awaited, self.open, self.owned) = (None, None, None);
         self.visitor = super::Visitor::new(packetboat_account::Service::Files);
     }
+}
+
+/// Has what is kept in a folder charged, if there is a limit. One that cannot be counted is still there to be read, and
+/// nothing can be stored in it.
+async fn charge_folder(shares: &Arc<Shares>, charged: &mut Charged, folder: &Planned) {
+    let owner = folder_owner(&folder.location);
+    let Some(limits) = folder.limits() else { return shares.forget(owner).await };
+    let counted = folder.clone();
+    let share = match shares.of(owner, limits, move || counted.count()).await {
+        Ok(share) => share,
+        Err(error) => {
+            tracing::error!(folder = folder.name, %error, "a folder is full until it can be counted");
+            let limits = Limits { octets: Some(0), files: Some(0) };
+            Arc::new(MemoryShare::new(Usage { limits, ..Usage::default() }))
+        }
+    };
+    charged.folders.insert(owner, share);
 }

@@ -108,7 +108,7 @@ impl Handler<Server> for Ftp {
                 let all = self.guest.as_ref().is_some_and(|guest| guest.entrance.sees_all);
                 session.answer(Answer::Lines(self.listed.who(all)));
             }
-            Event::Request(Request::Mount(tree)) => self.mount(session, &tree),
+            Event::Request(Request::Mount(tree)) => self.mount(session, &tree).await,
             Event::Request(request) => {
                 let facts: Vec<&str> = session.facts().to_vec();
                 let work = self.here.as_ref().and_then(|here| here.work(&request).transpose());
