@@ -6,20 +6,42 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use packetboat_account::Directory;
 use packetboat_store::{Copied, OpenError, Store};
 
-use crate::accounts::become_owner;
+use crate::accounts::{become_owner, directory_options, store_options};
 use crate::admin::{AdminError, DomainRequest, ErrorKind, Item, Office, Request};
 use crate::dns::{self, Findings, Resolver};
+use crate::files::{RecountError, recount};
 use crate::privilege::{self, PrivilegeError};
 use crate::settings::{ListenAddress, Settings};
 
+pub use crate::files::{Miscount, Recount};
 pub use packetboat_store::{Check, Outcome, Report};
 
 /// Checks the store, and repairs it if told to. `None` when a server has it open.
 pub fn check(settings: &Settings, how: Check) -> Result<Option<Report>, AdminError> {
     become_owner(settings)?;
     unless_in_use(Store::check(&directory(settings), how))
+}
+
+/// Counts the files of all who have a quota and compares that with what was written down; `mend` writes down what is there.
+/// `None` when a server has the store open. Only a process without threads may do this, as it may become another user.
+pub fn files(settings: &Settings, mend: bool) -> Result<Option<Recount>, AdminError> {
+    become_owner(settings)?;
+    runtime()?.block_on(async {
+        let store = match Store::open(store_options(settings)) {
+            Err(OpenError::InUse { .. }) => return Ok(None),
+            opened => opened?,
+        };
+        let directory = Directory::open(store, directory_options(settings)).await?;
+        let found = recount(&directory, &settings.files_policy(), mend).await;
+        directory.store().stop().await;
+        found.map(Some).map_err(|error| match error {
+            RecountError::Directory(error) => error.into(),
+            RecountError::Files(..) => AdminError::new(ErrorKind::Io, error.to_string()),
+        })
+    })
 }
 
 /// Makes the store's database anew from its log. `None` when a server has it open.
@@ -123,11 +145,7 @@ pub fn dns(settings: &Settings, readable: bool) -> Result<Findings, AdminError> 
         // Settings by `--data` alone have none.
         return Ok(skipped("no hostname in the settings".to_owned()));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| AdminError::new(ErrorKind::Io, error.to_string()))?;
-    Ok(runtime.block_on(async {
+    Ok(runtime()?.block_on(async {
         let (domains, unread) = match readable {
             true => match domains(settings).await {
                 Ok(domains) => (domains, None),
@@ -145,6 +163,11 @@ pub fn dns(settings: &Settings, readable: bool) -> Result<Findings, AdminError> 
         findings.skipped = findings.skipped.or(unread);
         findings
     }))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, AdminError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| AdminError::new(ErrorKind::Io, error.to_string()))
 }
 
 fn skipped(why: String) -> Findings {

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 use packetboat_server::admin::{AdminError, ErrorKind};
 use packetboat_server::dns::Findings;
-use packetboat_server::upkeep::{self, Check, Outcome, Report};
+use packetboat_server::upkeep::{self, Check, Miscount, Outcome, Recount, Report};
 use serde_json::json;
 
 use super::manage::{ManageArgs, end, exit_codes, octets, print};
 
-/// Check the settings, the certificates, the DNS and, while no server runs, the store.
+/// Check the settings, the certificates, the DNS and, while no server runs, the store and what is counted of files.
 ///
 /// Without --repair or --rebuild nothing is changed. The exit code is 65 when something is wrong that was not put right;
 /// what the DNS says does not change it.
@@ -69,6 +69,11 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
         (true, false) => upkeep::check(&settings, Check { deep: args.deep, repair: args.repair })?,
     };
     let readable = there && !report.as_ref().is_some_and(needs_repair);
+    // Before there is a look at the DNS, which may take its time.
+    let files = match &report {
+        Some(_) if readable => upkeep::files(&settings, args.repair),
+        _ => Ok(None),
+    };
     let dns = if args.no_dns { None } else { Some(upkeep::dns(&settings, readable)?) };
     for line in dns.iter().flat_map(in_words) {
         say(line);
@@ -84,13 +89,20 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
         }
         None => say("store: in use by the running server; stop it to have the store checked".to_owned()),
     }
+    let files = files?;
+    for line in files.iter().flat_map(in_numbers) {
+        say(line);
+    }
     if args.manage.json() {
         let certificates: Vec<_> = certificates
             .iter()
             .map(|it| json!({ "names": it.names, "not_after": it.not_after.to_string() }))
             .collect();
         let store = report.as_ref().map(as_json);
-        print(&json!({ "certificates": certificates, "dns": dns, "store": store }).to_string());
+        let files = files.as_ref().map(numbers_as_json);
+        print(
+            &json!({ "certificates": certificates, "dns": dns, "store": store, "files": files }).to_string(),
+        );
     }
     match report {
         Some(report) if needs_repair(&report) => {
@@ -102,6 +114,10 @@ fn check(args: &CheckArgs) -> Result<(), AdminError> {
             ErrorKind::Data,
             "the store is right again, but what is named above as LOST is gone",
         )),
+        _ if files.is_some_and(|found| found.wrong.iter().any(|one| !one.mended)) => {
+            let message = "files were counted wrong: `packetboat check --repair` writes down what is there";
+            Err(AdminError::new(ErrorKind::Data, message))
+        }
         _ => Ok(()),
     }
 }
@@ -117,6 +133,30 @@ fn in_words(dns: &Findings) -> Vec<String> {
         lines.push(format!("DNS: {why}; {what}"));
     }
     lines
+}
+
+fn in_numbers(found: &Recount) -> Vec<String> {
+    if found.unclean {
+        return vec![
+            "files: the server did not stop in order; they are counted anew at the next log-ins".to_owned(),
+        ];
+    }
+    let mut lines: Vec<String> = found.wrong.iter().map(|one| format!("files: {one}")).collect();
+    if found.counted > 0 {
+        lines.push(format!("files: {} counted, {} of them wrong", found.counted, found.wrong.len()));
+    }
+    lines
+}
+
+fn numbers_as_json(found: &Recount) -> serde_json::Value {
+    let wrong = |one: &Miscount| {
+        let numbers = |(octets, files)| json!({ "octets": octets, "files": files });
+        json!({
+            "whose": one.whose, "written": numbers(one.written), "there": numbers(one.there), "mended": one.mended,
+        })
+    };
+    let wrong: Vec<_> = found.wrong.iter().map(wrong).collect();
+    json!({ "counted": found.counted, "unclean": found.unclean, "wrong": wrong })
 }
 
 fn as_json(report: &Report) -> serde_json::Value {

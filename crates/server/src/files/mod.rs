@@ -2,6 +2,7 @@
 
 mod events;
 mod log;
+mod recount;
 mod shares;
 mod sweep;
 mod transfers;
@@ -10,6 +11,7 @@ mod watch;
 pub(crate) use events::check_webhook;
 pub use events::{Events, Kind as EventKind};
 pub use log::{LogOptions, Record, TransferLog, TransferRecord};
+pub use recount::{Miscount, Recount, RecountError, recount};
 pub use shares::{CountError, Shares, folder_owner};
 pub use sweep::sweep_daily;
 pub(crate) use transfers::word;
