@@ -491,7 +491,7 @@ fn commands_that_are_read_are_written_so_that_they_are_read_again() {
         Command::Pass(Secret::from("a\nQUIT")),
         Command::Acct(" a".into()),
         Command::Port("[2001:db8::1]:5282".parse().unwrap()),
-        Command::Mff(vec![("a".into(), "b c".into())], name("x")),
+        Command::Mff(vec![], name("x")),
         Command::Adat,
     ] {
         let mut out = bytes::BytesMut::new();

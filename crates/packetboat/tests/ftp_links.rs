@@ -152,6 +152,37 @@ for version in VERSIONS:
 }
 
 #[test]
+fn one_ticket_serves_again_and_again() {
+    let mut depot = Depot::start_with("data_tls_binding = \"require\"\n", "");
+    // A program that presents the ticket it was given first for all it does, on two control connections of one user at
+    // once, which are other TLS sessions. OpenSSL does so unless it keeps sessions itself, as it does for curl.
+    python(
+        &depot,
+        r#"
+class Keeper(Bound):
+    kept = None
+    def ntransfercmd(self, cmd, rest=None):
+        conn, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        Keeper.kept = Keeper.kept or self.sock.session
+        conn = self.context.wrap_socket(conn, server_hostname=self.host, session=Keeper.kept)
+        assert conn.session_reused
+        return conn, size
+for version in VERSIONS:
+    Keeper.kept, shared = None, context(version)
+    both = [enter(Keeper, shared), enter(Keeper, shared)]
+    for n in range(10):
+        for f in both:
+            f.storbinary('STOR x', io.BytesIO(b'%d' % n))
+            assert get(f, 'x') == b'%d' % n
+    for f in both: f.quit()
+"#,
+    );
+    // When it has ended, its log is whole.
+    depot.boat().stop();
+    assert!(!depot.log().contains("data connection refused"), "{}", depot.log());
+}
+
+#[test]
 fn curl_and_lftp_never_run_out_of_tickets() {
     let mut depot = Depot::start_with("data_tls_binding = \"require\"\n", "");
     let dir = depot.dir().join("work");

@@ -162,11 +162,8 @@ impl Command {
             }
             Command::Mfmt(time, path) | Command::Mfct(time, path) => timed(*time, path, out),
             Command::Mff(facts, path) => {
-                for (name, value) in facts {
-                    if name.contains(['=', ';', ' ']) || value.contains([';', ' ']) {
-                        return Err(Unsayable);
-                    }
-                    show(format_args!("{name}={value};"), out);
+                for fact in facts {
+                    show(format_args!("{fact};"), out);
                 }
                 if facts.is_empty() {
                     return Err(Unsayable);

@@ -2,6 +2,7 @@
 
 mod address;
 mod encode;
+mod fact;
 mod parse;
 mod site;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use thiserror::Error;
 pub use address::{AddressFamily, Announced, epsv_answer, lpsv_answer, pasv_answer};
 pub(crate) use address::{read_epsv_answer, read_lpsv_answer, read_pasv_answer};
 pub use encode::Unsayable;
+pub use fact::NewFact;
 pub use parse::parse;
 pub use site::Site;
 pub use time::FileTime;
@@ -135,7 +137,7 @@ pub enum Command {
     /// `MFCT time path`
     Mfct(FileTime, PathName),
     /// `MFF fact=value;… path`
-    Mff(Vec<(String, String)>, PathName),
+    Mff(Vec<NewFact>, PathName),
     /// `HASH path` (draft-bryan-ftpext-hash), with the algorithm that `OPTS HASH` has chosen.
     Hash(PathName),
     /// `XCRC path [start [end]]` and its like.

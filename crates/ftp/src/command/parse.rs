@@ -3,7 +3,9 @@
 use packetboat_wire::Secret;
 
 use super::address::{eprt, family, lprt, port};
-use super::{Algorithm, Command, FileTime, InvalidCommand, PathName, Protection, TransferMode, site};
+use super::{
+    Algorithm, Command, FileTime, InvalidCommand, NewFact, PathName, Protection, TransferMode, site,
+};
 use crate::data::{ByteSize, Format, Mode, Structure, Type};
 
 /// First words of other protocols that a browser, or a mail program, can be made to send here (ALPACA,
@@ -285,10 +287,7 @@ fn facts(argument: &[u8]) -> Result<Command, InvalidCommand> {
     let wrong = InvalidCommand::Argument("MFF takes facts such as Modify=20261121160000; and a path.");
     let (facts, path) = split_word(argument);
     let facts = std::str::from_utf8(facts).map_err(|_| wrong)?;
-    let facts = facts.strip_suffix(';').ok_or(wrong)?.split(';').map(|fact| {
-        let (name, value) = fact.split_once('=').ok_or(wrong)?;
-        Ok((name.to_ascii_lowercase(), value.to_owned()))
-    });
+    let facts = facts.strip_suffix(';').ok_or(wrong)?.split(';').map(NewFact::parse);
     Ok(Command::Mff(facts.collect::<Result<_, _>>()?, PathName::new(path).ok_or(wrong)?))
 }
 

@@ -50,10 +50,7 @@ fn lines_that_are_commands() {
         ("MFMT 20000229235959 a file", Command::Mfmt(time, path("a file"))),
         (
             "MFF Modify=20000229235959;UNIX.mode=0644; x y",
-            Command::Mff(
-                vec![("modify".into(), "20000229235959".into()), ("unix.mode".into(), "0644".into())],
-                path("x y"),
-            ),
+            Command::Mff(vec![NewFact::Modify(time), NewFact::Mode(0o644)], path("x y")),
         ),
         (
             "XCRC a b",
@@ -124,6 +121,10 @@ fn lines_that_are_none() {
         ("SITE CHMOD 644", Argument("")),
         ("MFMT 2000 x", Argument("")),
         ("MFF Modify=1 x", Argument("")),
+        ("MFF Modify=1; x", Argument("")),
+        ("MFF UNIX.mode=+44; x", Argument("")),
+        ("MFF UNIX.mode=10000; x", Argument("")),
+        ("MFF Size=1; x", Parameter("")),
         ("RETR a\0b", Argument("")),
         ("GET / HTTP/1.1", Foreign),
         ("Host: example.org", Foreign),

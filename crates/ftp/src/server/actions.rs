@@ -231,7 +231,7 @@ impl Server {
             (Command::Mfmt(time, path), _) => reply::value(format!("Modify={time}; {}", path.to_text())),
             (Command::Mfct(time, path), _) => reply::value(format!("Create={time}; {}", path.to_text())),
             (Command::Mff(facts, path), _) => {
-                let facts: String = facts.iter().map(|(name, value)| format!("{name}={value};")).collect();
+                let facts: String = facts.iter().map(|fact| format!("{fact};")).collect();
                 reply::value(format!("{facts} {}", path.to_text()))
             }
             (Command::Mlst(_), Answer::Lines(lines)) => {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use packetboat_wire::Secret;
 
-use crate::command::{AddressFamily, Algorithm, FileTime, PathName};
+use crate::command::{AddressFamily, Algorithm, FileTime, NewFact, PathName};
 use crate::data::{DataError, Options, Representation, Restart};
 
 /// What a server session tells or asks.
@@ -80,7 +80,7 @@ pub enum Request {
     ModificationTime(PathName),
     SetModificationTime(PathName, FileTime),
     SetCreationTime(PathName, FileTime),
-    SetFacts(PathName, Vec<(String, String)>),
+    SetFacts(PathName, Vec<NewFact>),
     /// MLST
     Facts(Option<PathName>),
     /// STAT with a path: what LIST would send.

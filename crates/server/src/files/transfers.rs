@@ -406,8 +406,23 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::NoPermission => "not permitted".to_owned(),
         Refusal::NoSpace => "the disk is full".to_owned(),
         Refusal::QuotaExceeded => "over quota".to_owned(),
-        // Named as what they are.
-        other => format!("{other:?}"),
+        Refusal::NeedsAccount => "no cost centre was named".to_owned(),
+        Refusal::NotAFile => "not a file".to_owned(),
+        Refusal::NotADirectory => "not a directory".to_owned(),
+        Refusal::NotEmpty => "not empty".to_owned(),
+        Refusal::InvalidPath => "not a path".to_owned(),
+        Refusal::NameNotAllowed => "not a name that is allowed".to_owned(),
+        Refusal::Busy => "in use".to_owned(),
+        Refusal::InvalidRestart | Refusal::InvalidRange => "not a place in the file".to_owned(),
+        Refusal::CannotListen | Refusal::AddressNotAllowed | Refusal::WrongFamily => {
+            "no way to make a data connection".to_owned()
+        }
+        Refusal::NotForThat | Refusal::SwitchedOff => "not done here".to_owned(),
+        Refusal::Stopped => "aborted".to_owned(),
+        Refusal::LoginFailed | Refusal::LoginUnavailable | Refusal::TooManyFailures => {
+            "not logged in".to_owned()
+        }
+        Refusal::LocalError => "an error of the server's".to_owned(),
     }
 }
 

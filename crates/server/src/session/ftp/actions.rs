@@ -1,7 +1,7 @@
 //! Actions on files that need no data connection.
 
 use packetboat_files::{Entry, Kind, Refusal as Files, Right, Rights, Space, VirtualPath};
-use packetboat_ftp::command::{FileTime, PathName};
+use packetboat_ftp::command::{FileTime, NewFact, PathName};
 use packetboat_ftp::listing::{Allowed, Facts, Kind as ListKind, facts_line};
 use packetboat_ftp::server::{Answer, Refusal, Request};
 
@@ -126,22 +126,12 @@ impl Here {
         }))
     }
 
-    fn set_facts(&self, at: &VirtualPath, facts: &[(String, String)]) -> Result<Answer, Refusal> {
-        for (name, value) in facts {
-            let set = match &name[..] {
-                "modify" => {
-                    let time = FileTime::parse(value).ok_or(Refusal::NotForThat)?;
-                    self.space.set_modified(at, time.seconds, time.nanoseconds)
-                }
-                "create" => {
-                    let time = FileTime::parse(value).ok_or(Refusal::NotForThat)?;
-                    self.space.set_created(at, time.seconds, time.nanoseconds)
-                }
-                "unix.mode" => {
-                    let mode = u32::from_str_radix(value, 8).map_err(|_| Refusal::NotForThat)?;
-                    self.space.set_mode(at, mode)
-                }
-                _ => return Err(Refusal::NotForThat),
+    fn set_facts(&self, at: &VirtualPath, facts: &[NewFact]) -> Result<Answer, Refusal> {
+        for fact in facts {
+            let set = match *fact {
+                NewFact::Modify(time) => self.space.set_modified(at, time.seconds, time.nanoseconds),
+                NewFact::Create(time) => self.space.set_created(at, time.seconds, time.nanoseconds),
+                NewFact::Mode(mode) => self.space.set_mode(at, mode),
             };
             set.map_err(|why| refusal(&why))?;
         }

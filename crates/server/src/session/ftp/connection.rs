@@ -9,13 +9,16 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Ftp;
-use super::links::{Ear, Links, Owner};
+use super::links::{Ear, Links, Owner, too_many_wait};
 use super::one_port::{Expected, KnownBy};
 use super::stream::{Data, Line};
 use crate::settings::DataTlsBinding;
 
 /// For the data connection to come about.
 const CONNECT: Duration = Duration::from_secs(30);
+/// The lowest port of a client's that is connected to: below it are services, which nobody is to be made to talk to
+/// (RFC 2577 section 3).
+const LOWEST_PORT: u16 = 1024;
 /// How long the right one may still come after one that was not.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -61,9 +64,7 @@ impl Ftp {
             }),
             Some(one) => {
                 let place = links.waiting.enter(client, links.per_address);
-                let place = place.ok_or_else(|| {
-                    std::io::Error::other("too many sessions of this address wait for data connections")
-                });
+                let place = place.ok_or_else(too_many_wait);
                 match place {
                     Ok(place) => {
                         let expected = one.expect(client, self.known_by(session), place).await;
@@ -119,7 +120,7 @@ impl Ftp {
     pub(super) fn may_connect(&self, at: SocketAddr) -> Result<(), Refusal> {
         let at = self.meant(at);
         let own = self.peer.ip().is_some_and(|ip| ip.to_canonical() == at.ip().to_canonical());
-        match (self.depot.links.active, own && at.port() >= 1024) {
+        match (self.depot.links.active, own && at.port() >= LOWEST_PORT) {
             (false, _) => Err(Refusal::SwitchedOff),
             (true, false) => Err(Refusal::AddressNotAllowed),
             (true, true) => Ok(()),

@@ -43,7 +43,7 @@ impl Small {
             {
                 Small::Sent
             }
-            Job::Receive { upload, begin: 0 }
+            Job::Receive { upload, begin: 0, .. }
                 if transfer.representation.is_plain()
                     && !transfer.deflate
                     && !data.is_protected()

@@ -103,6 +103,11 @@ impl Drop for Place {
     }
 }
 
+/// There is no place left for one.
+pub(super) fn too_many_wait() -> io::Error {
+    io::Error::other("too many sessions of this address wait for data connections")
+}
+
 /// Who a session is for: connections of one owner may use each other's TLS sessions, as programs do that keep them by
 /// the server's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +225,7 @@ impl Links {
     /// Listens on a port that cannot be guessed (RFC 2577 section 8).
     pub(super) fn listen(&self, local: IpAddr, client: IpAddr) -> io::Result<Ear> {
         let Some(place) = self.waiting.enter(client, self.per_address) else {
-            return Err(io::Error::other("too many sessions of this address wait for data connections"));
+            return Err(too_many_wait());
         };
         let (listener, port) = self.open(local)?;
         let listener = Listener::Quiet(listener);

@@ -90,7 +90,7 @@ impl Ftp {
         // Nobody has to shake hands.
         let at_once = !transfer.protected && early::may_be_sent(&job);
         let progress = Progress::default();
-        let moving = self.listed.transfer(begun(here, &transfer, &job, &about, &progress));
+        let moving = self.listed.transfer(begun(here, &transfer, &job, &progress));
         session.transfer_begins(job.is_inbound(), matches!(way, Way::Open(_)), about);
         let (tell, outcome) = oneshot::channel();
         let (mark, markers) = mpsc::channel(MARKERS_MAX);
@@ -139,14 +139,16 @@ impl Ftp {
 }
 
 /// What is told of a transfer while it runs, and after it.
-fn begun(here: &Here, transfer: &Transfer, job: &Job, about: &str, progress: &Progress) -> Begun {
+fn begun(here: &Here, transfer: &Transfer, job: &Job, progress: &Progress) -> Begun {
     let at =
         |path: Option<&PathName>| here.at_or_here(path).map_or_else(|_| String::new(), |at| at.to_string());
     let (verb, path) = match &transfer.what {
         What::Retrieve(path) => ("RETR", at(Some(path))),
         What::Store(path) => ("STOR", at(Some(path))),
-        // What RFC 1123 section 4.1.2.9 has the client told is the name.
-        What::StoreUnique(_) => ("STOU", about.trim_start_matches("FILE: ").to_owned()),
+        What::StoreUnique(path) => match job {
+            Job::Receive { unique: Some(chosen), .. } => ("STOU", chosen.to_string()),
+            _ => ("STOU", at(path.as_ref())),
+        },
         What::Append(path) => ("APPE", at(Some(path))),
         What::List(path) => ("LIST", at(path.as_ref())),
         What::Names(path) => ("NLST", at(path.as_ref())),

@@ -27,9 +27,19 @@ const GRACE_STEP: Duration = Duration::from_micros(250);
 /// What a transfer moves.
 #[derive(Debug)]
 pub(super) enum Job {
-    Send { file: std::fs::File, octets: u64 },
-    Receive { upload: Box<Upload>, begin: u64 },
-    List { listing: Box<Listing> },
+    Send {
+        file: std::fs::File,
+        octets: u64,
+    },
+    /// `unique`: under a name that was chosen here (STOU).
+    Receive {
+        upload: Box<Upload>,
+        begin: u64,
+        unique: Option<VirtualPath>,
+    },
+    List {
+        listing: Box<Listing>,
+    },
 }
 
 impl Job {
@@ -41,7 +51,7 @@ impl Job {
         random: u64,
     ) -> Result<(Job, String), Refusal> {
         let prepared = Job::find(here, transfer, facts, random)?;
-        if let ((Job::Receive { upload, begin }, _), Some(octets)) = (&prepared, transfer.announced) {
+        if let ((Job::Receive { upload, begin, .. }, _), Some(octets)) = (&prepared, transfer.announced) {
             upload.expect(begin.saturating_add(octets)).map_err(|why| refusal(&why))?;
         }
         Ok(prepared)
@@ -80,24 +90,24 @@ impl Job {
                     }
                 };
                 let upload = upload.map_err(|why| refusal(&why))?;
-                Ok((Job::Receive { upload: upload.into(), begin }, format!("Receiving {}.", path.to_text())))
+                let job = Job::Receive { upload: upload.into(), begin, unique: None };
+                Ok((job, format!("Receiving {}.", path.to_text())))
             }
             What::StoreUnique(path) => {
                 let wanted = path.clone().or_else(|| PathName::new("file"));
                 let at = here.at(&wanted.ok_or(Refusal::InvalidPath)?)?;
                 let (upload, at) =
                     space.store_unique(&at, transfer.umask, random).map_err(|why| refusal(&why))?;
-                let name = String::from_utf8_lossy(&at.to_bytes()).into_owned();
-                Ok((Job::Receive { upload: upload.into(), begin: 0 }, format!("FILE: {name}")))
+                // What RFC 1123 section 4.1.2.9 has the client told.
+                let about = format!("FILE: {}", String::from_utf8_lossy(&at.to_bytes()));
+                Ok((Job::Receive { upload: upload.into(), begin: 0, unique: Some(at) }, about))
             }
             What::Append(path) => {
                 let at = here.at(path)?;
                 let (upload, begin) =
                     space.append(&at, transfer.umask, random).map_err(|why| refusal(&why))?;
-                Ok((
-                    Job::Receive { upload: upload.into(), begin },
-                    format!("Appending to {}.", path.to_text()),
-                ))
+                let job = Job::Receive { upload: upload.into(), begin, unique: None };
+                Ok((job, format!("Appending to {}.", path.to_text())))
             }
             What::List(path) => {
                 let (flags, path) = Flags::parse(path.as_ref());
@@ -148,7 +158,7 @@ impl Job {
                 farewell(data, transfer)?;
                 (octets, None)
             }
-            Job::Receive { mut upload, begin } => {
+            Job::Receive { mut upload, begin, .. } => {
                 let began = Instant::now();
                 let received = pipe::receive(data, &mut upload, begin, transfer, progress, markers);
                 // The end of a connection that was cut, or of a client that was killed, looks like the end of the file.
@@ -253,5 +263,6 @@ fn goes_on(
         Files::InvalidRange => Refusal::InvalidRestart,
         other => refusal(&other),
     })?;
-    Ok((Job::Receive { upload: upload.into(), begin }, format!("Receiving {at} from octet {begin} on.")))
+    let job = Job::Receive { upload: upload.into(), begin, unique: None };
+    Ok((job, format!("Receiving {at} from octet {begin} on.")))
 }
