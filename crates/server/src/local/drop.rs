@@ -5,12 +5,14 @@
 //! it is there whole or not at all. Its first line is the envelope as JSON; what follows are the octets of the message. Its
 //! name cannot be guessed, and the server alone can list the folder: that everybody may read the file harms nothing.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, ReadDir};
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{Envelope, Rcpt};
@@ -36,6 +38,17 @@ const BATCH: usize = 500;
 #[derive(Debug, Clone)]
 pub struct DropFolder {
     path: PathBuf,
+    /// How far the server has looked through it.
+    looked: Arc<Mutex<Option<ReadDir>>>,
+}
+
+/// What a look at the folder found.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Messages.
+    pub(super) found: Vec<PathBuf>,
+    /// There was nothing behind them; otherwise the next look goes on from there.
+    pub(super) ended: bool,
 }
 
 /// The first line of a file.
@@ -59,7 +72,7 @@ pub(super) struct Found {
 impl DropFolder {
     /// That of a data directory.
     pub fn of(data: &Path) -> DropFolder {
-        DropFolder { path: data.join(NAME) }
+        DropFolder { path: data.join(NAME), looked: Arc::default() }
     }
 
     /// Where it is.
@@ -119,17 +132,24 @@ impl DropFolder {
         fs::metadata(&self.path).and_then(|about| about.modified()).ok()
     }
 
-    /// Messages that are there, some of them if there are many. Clears away what nobody will finish.
-    pub(super) fn look(&self, now: SystemTime) -> io::Result<Vec<PathBuf>> {
+    /// Messages that are there: some of them if there are many, the next ones the next time, so that those which have to stay
+    /// for now are in nobody's way. Clears away what nobody will finish.
+    pub(super) fn look(&self, now: SystemTime) -> io::Result<Look> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        let looked = self.looked.lock().take();
+        let mut entries = match looked {
+            Some(entries) => entries,
+            None => fs::read_dir(&self.path)?,
+        };
+        for entry in entries.by_ref() {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(FINISHED) {
                 found.push(entry.path());
                 if found.len() >= BATCH {
-                    break;
+                    *self.looked.lock() = Some(entries);
+                    return Ok(Look { found, ended: false });
                 }
                 continue;
             }
@@ -138,7 +158,7 @@ impl DropFolder {
                 let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir(entry.path()));
             }
         }
-        Ok(found)
+        Ok(Look { found, ended: true })
     }
 
     /// Opens a message. Of what a user left there nothing is believed: it must be a file, by one name only, so that it is
@@ -260,12 +280,12 @@ mod tests {
         let recipients = [Rcpt::new("bob@example.org".parse().unwrap(), None)];
         let mut leaving = folder.leave(&envelope(), &recipients).unwrap();
         leaving.write(b"A: b\r\n\r\n\xe9").unwrap();
-        assert!(folder.look(SystemTime::now()).unwrap().is_empty());
+        assert!(folder.look(SystemTime::now()).unwrap().found.is_empty());
         leaving.finish().unwrap();
         drop(folder.leave(&envelope(), &recipients).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::write(folder.path().join("new-1"), "unfinished").unwrap();
-        let found = folder.look(SystemTime::now()).unwrap();
+        let found = folder.look(SystemTime::now()).unwrap().found;
         let [path] = found.as_slice() else { panic!("{found:?}") };
         let mut opened = folder.open(path).unwrap();
         assert_eq!((opened.envelope, opened.recipients.as_slice()), (envelope(), &recipients[..]));
@@ -274,7 +294,7 @@ mod tests {
         opened.message.read_to_end(&mut text).unwrap();
         assert_eq!(text, b"A: b\r\n\r\n\xe9");
         folder.remove(path).unwrap();
-        assert!(folder.look(SystemTime::now() + 2 * STALE).unwrap().is_empty());
+        assert!(folder.look(SystemTime::now() + 2 * STALE).unwrap().found.is_empty());
         assert!(!folder.path().join("new-1").exists());
     }
 
@@ -298,14 +318,35 @@ mod tests {
             0,
         )
         .unwrap();
-        let found = folder.look(SystemTime::now()).unwrap();
+        let found = folder.look(SystemTime::now()).unwrap().found;
         assert_eq!(found.len(), 5);
         for path in found {
             assert!(folder.open(&path).is_err(), "{}", path.display());
             folder.put_aside(&path).unwrap();
         }
-        assert!(folder.look(SystemTime::now()).unwrap().is_empty());
-        assert!(!folder.look(SystemTime::now() + 2 * STALE).unwrap().iter().any(|path| path.exists()));
+        assert!(folder.look(SystemTime::now()).unwrap().found.is_empty());
+        assert!(!folder.look(SystemTime::now() + 2 * STALE).unwrap().found.iter().any(|path| path.exists()));
         assert!(secret.exists());
+    }
+
+    #[test]
+    fn those_that_stay_are_in_nobodys_way() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = DropFolder::of(data.path());
+        folder.prepare().unwrap();
+        let all = BATCH + 7;
+        for number in 0..all {
+            fs::write(folder.path().join(format!("{FINISHED}{number:x}")), "{}").unwrap();
+        }
+        let look = || folder.look(SystemTime::now()).unwrap();
+        for _ in 0..2 {
+            let (first, rest) = (look(), look());
+            assert_eq!(
+                (first.found.len(), first.ended, rest.found.len(), rest.ended),
+                (BATCH, false, 7, true)
+            );
+            let seen: std::collections::HashSet<_> = first.found.iter().chain(&rest.found).collect();
+            assert_eq!(seen.len(), all);
+        }
     }
 }

@@ -14,7 +14,7 @@ use packetboat_message::dsn::{self, Content, Kind, Original, Report, ReportRecip
 use packetboat_message::{Address, Domain};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::drop::{DropFolder, Found};
+use super::drop::{DropFolder, Found, Look};
 use super::{Envelope, Names, Rcpt, begin, log_accepted};
 use crate::session::random;
 use crate::settings::Settings;
@@ -40,6 +40,14 @@ pub struct Pickup {
     postmaster: Address,
 }
 
+/// What became of one look at the folder.
+struct Round {
+    /// Something was taken.
+    taken: bool,
+    /// All has been looked at.
+    ended: bool,
+}
+
 impl Pickup {
     /// Opens the folder to everybody.
     ///
@@ -60,14 +68,22 @@ impl Pickup {
         let this = Arc::new(self);
         let mut looked_at = None;
         let mut again_at = Instant::now();
+        // When the look that is under way began, how the folder was changed last, and whether anything was taken since.
+        let mut begun = None;
         loop {
             let changed_at = this.folder.changed_at();
-            if changed_at != looked_at || Instant::now() >= again_at {
-                let more = this.round(&shutdown).await;
-                // A change within the same moment would show the same time: then it is looked at once more.
-                let is_past = changed_at.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > MOMENT);
-                looked_at = changed_at.filter(|_| is_past && !more);
-                again_at = Instant::now() + RETRY;
+            if begun.is_some() || changed_at != looked_at || Instant::now() >= again_at {
+                let (before, taken_before) = begun.take().unwrap_or((changed_at, false));
+                let Round { taken, ended } = this.round(&shutdown).await;
+                let taken = taken || taken_before;
+                if ended {
+                    // A change within the same moment would show the same time: then it is looked at once more.
+                    let is_past = before.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > MOMENT);
+                    looked_at = before.filter(|_| is_past && !taken);
+                    again_at = Instant::now() + RETRY;
+                } else {
+                    begun = Some((before, taken));
+                }
             }
             tokio::select! {
                 () = shutdown.clone().reached(Phase::Stopping) => return,
@@ -76,16 +92,16 @@ impl Pickup {
         }
     }
 
-    /// Takes what is there, or much of it; whether anything was taken.
-    async fn round(self: &Arc<Self>, shutdown: &ShutdownSignal) -> bool {
+    /// Takes what is there, or much of it.
+    async fn round(self: &Arc<Self>, shutdown: &ShutdownSignal) -> Round {
         let folder = Arc::clone(&self.folder);
-        let found = match spawn_blocking(move || folder.look(SystemTime::now())).await {
-            Ok(Ok(found)) => found,
+        let Look { found, ended } = match spawn_blocking(move || folder.look(SystemTime::now())).await {
+            Ok(Ok(look)) => look,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the drop folder cannot be read");
-                return false;
+                return Round { taken: false, ended: true };
             }
-            Err(_) => return false,
+            Err(_) => return Round { taken: false, ended: true },
         };
         let mut taken = 0;
         let mut tasks = JoinSet::new();
@@ -102,7 +118,7 @@ impl Pickup {
         while let Some(done) = tasks.join_next().await {
             taken += usize::from(done.unwrap_or(false));
         }
-        taken > 0
+        Round { taken: taken > 0, ended }
     }
 
     /// Takes a message; whether it is gone from the folder.
