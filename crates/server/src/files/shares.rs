@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use packetboat_account::{Directory, DirectoryError, FileUsage, FilesOwner, RowVersion};
@@ -58,6 +58,8 @@ struct Counter {
     changed: AtomicBool,
     row: Mutex<Option<RowVersion>>,
     counted: OnceCell<()>,
+    /// Since when it holds.
+    since: OnceLock<Instant>,
     refused: Metric,
 }
 
@@ -126,6 +128,7 @@ impl Shares {
                 changed: AtomicBool::new(false),
                 row: Mutex::default(),
                 counted: OnceCell::new(),
+                since: OnceLock::new(),
                 refused: self.refused.clone(),
             })
         }));
@@ -144,6 +147,7 @@ impl Shares {
                 }
             };
             *counter.usage.lock() = usage;
+            let _ = counter.since.set(Instant::now());
             Ok::<(), CountError>(())
         });
         counting.await?;
@@ -167,6 +171,19 @@ impl Shares {
         }
         drop(writing);
         Ok(())
+    }
+
+    /// So much less is kept of somebody's, by who has begun to sweep at some time.
+    pub async fn swept(&self, owner: FilesOwner, octets: u64, files: u64, begun: Instant) {
+        let known = self.counters.lock().get(&owner).cloned();
+        match known.filter(|counter| counter.since.get().is_some_and(|since| *since < begun)) {
+            Some(counter) => {
+                let less = |number: u64| -i64::try_from(number).unwrap_or(i64::MAX);
+                counter.count(less(octets), less(files));
+            }
+            // A count that was made meanwhile may be one of before or after; and what was written down is one of before.
+            None => self.forget(owner).await,
+        }
     }
 
     /// Somebody keeps what they like, from now on: nobody counts any more, and what was counted does not hold.
