@@ -19,9 +19,9 @@ fn reply(code: u16, (subject, detail): (u16, u16), text: impl Into<Text>) -> Rep
 
 // 2yz: done.
 
-/// 211: facts about the server.
-pub fn system_status(text: impl Into<Text>) -> Reply {
-    reply(211, (0, 0), text)
+/// 211: how the session stands.
+pub fn system_status<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> Reply {
+    Reply::multi(211, lines).with_enhanced(EnhancedCode::new(2, 0, 0))
 }
 
 /// 214: help for a person.
@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_tables() {
         for (reply, expected) in [
-            (system_status("x"), "211 2.0.0"),
+            (system_status(["x"]), "211 2.0.0"),
             (help(["x"]), "214 2.0.0"),
             (service_ready("x"), "220 x"),
             (closing(), "221 2.0.0"),

@@ -6,7 +6,7 @@ const OVERVIEW: [&str; 5] = [
     "STARTTLS AUTH SEND SOML SAML TURN ETRN ATRN",
     "A session: EHLO your.host, MAIL FROM:<sender>, RCPT TO:<recipient>, DATA,",
     "the message, a line with a single dot, QUIT",
-    "HELP with a command tells more of it",
+    "HELP with a command tells more of it, HELP STATUS how this session stands",
 ];
 
 /// What is said of each command. Whether it may be used here and now is told by the answer to EHLO.
@@ -37,7 +37,7 @@ const TOPICS: [(&str, &[&str]); 21] = [
     ("QUIT", &["QUIT", "Ends the session."]),
     ("VRFY", &["VRFY name-or-address", "Tells whether there is such a mailbox, and whose it is."]),
     ("EXPN", &["EXPN name-or-address", "Tells to whom mail for an alias or list goes."]),
-    ("HELP", &["HELP [command]", "This."]),
+    ("HELP", &["HELP [command]", "This. HELP STATUS tells how this session stands."]),
     ("STARTTLS", &["STARTTLS", "Goes on under TLS."]),
     ("AUTH", &["AUTH mechanism [initial-response]", "Logs in. The mechanisms are in the answer to EHLO."]),
     (
@@ -50,6 +50,9 @@ const TOPICS: [(&str, &[&str]); 21] = [
     ("ETRN", &["ETRN host.or.domain", "Mail that waits for this host is sent to it now."]),
     ("ATRN", &["ATRN [domain[,domain ...]]", "As TURN, for who has logged in."]),
 ];
+
+/// The topic that is the session itself.
+pub(super) const STATUS: &str = "STATUS";
 
 /// What is said on a topic; `None`: there is no such topic.
 pub(super) fn on(topic: Option<&str>) -> Option<&'static [&'static str]> {

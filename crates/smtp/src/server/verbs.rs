@@ -6,7 +6,7 @@ use crate::command::{Node, Query};
 use crate::envelope::Target;
 use crate::reply;
 
-use super::{Audience, Event, Question, Reversal, Server, State, Turn, help};
+use super::{Audience, Event, Question, Reversal, Role, Server, State, Turn, help};
 
 impl Server {
     /// Whether the client, as far as it is known by now, is one of these.
@@ -32,10 +32,38 @@ impl Server {
 
     pub(super) fn help(&mut self, topic: Option<&str>) {
         self.idle();
+        if topic.is_some_and(|topic| topic.eq_ignore_ascii_case(help::STATUS)) {
+            // "211 System status, or system help reply" (RFC 5321 section 4.2.3).
+            return self.say(&reply::system_status(self.status()));
+        }
         match help::on(topic) {
             Some(lines) => self.say(&reply::help(lines)),
             None => self.complain(&reply::no_help()),
         }
+    }
+
+    /// How the session stands, for a person.
+    fn status(&self) -> [String; 4] {
+        let protocol = match self.config.role {
+            Role::Exchange => "SMTP",
+            Role::Submission => "submission",
+            Role::Lmtp => "LMTP",
+        };
+        let line = match &self.tls {
+            Some(tls) => format!("under {} with {}", tls.version, tls.cipher),
+            None => "in the clear".to_owned(),
+        };
+        let login = if self.flags.authenticated { "logged in" } else { "not logged in" };
+        let message = match &self.transaction {
+            Some(transaction) => format!("A message is begun, recipients so far: {}", transaction.accepted),
+            None => "No message is begun".to_owned(),
+        };
+        [
+            format!("{}, {protocol}", self.config.hostname),
+            format!("The connection is {line}"),
+            format!("You are {login}"),
+            message,
+        ]
     }
 
     pub(super) fn verify(&mut self, query: Query) -> Turn {
