@@ -167,23 +167,21 @@ pub enum ThreadAlgorithm {
 impl SearchKey {
     /// Whether the search looks at modification sequences (RFC 7162 section 3.1.5).
     pub fn uses_modseq(&self) -> bool {
-        match self {
-            SearchKey::ModSeq(_) => true,
-            SearchKey::And(keys) => keys.iter().any(SearchKey::uses_modseq),
-            SearchKey::Or(left, right) => left.uses_modseq() || right.uses_modseq(),
-            SearchKey::Not(key) => key.uses_modseq(),
-            _ => false,
-        }
+        self.any(&|key| matches!(key, SearchKey::ModSeq(_)))
     }
 
     /// Whether the search names messages by their numbers.
     pub fn uses_numbers(&self) -> bool {
+        self.any(&|key| matches!(key, SearchKey::Messages(target) if !target.uid))
+    }
+
+    /// Whether something is true of this key or of one inside it that holds no others.
+    pub(crate) fn any(&self, test: &impl Fn(&SearchKey) -> bool) -> bool {
         match self {
-            SearchKey::Messages(target) => !target.uid,
-            SearchKey::And(keys) => keys.iter().any(SearchKey::uses_numbers),
-            SearchKey::Or(left, right) => left.uses_numbers() || right.uses_numbers(),
-            SearchKey::Not(key) => key.uses_numbers(),
-            _ => false,
+            SearchKey::And(keys) => keys.iter().any(|key| key.any(test)),
+            SearchKey::Or(left, right) => left.any(test) || right.any(test),
+            SearchKey::Not(key) => key.any(test),
+            key => test(key),
         }
     }
 }

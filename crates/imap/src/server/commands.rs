@@ -1,8 +1,8 @@
 //! Which command may be given when, and what the session does of them itself.
 
 use super::read::completion_of;
-use super::{Advance, Asked, Event, Extension, Idling, Kind, Server, State, Work};
-use crate::command::{ClientId, Command, FetchItem, Request, SectionItem, split_tag};
+use super::{Advance, Asked, Event, Extension, Extensions, Idling, Kind, Server, State, Work};
+use crate::command::{ClientId, Command, FetchItem, Request, SearchKey, SectionItem, split_tag};
 use crate::response::{self, Code, Completion, Mode, Status, StatusItem};
 use crate::value::{Messages, Target};
 
@@ -44,6 +44,7 @@ impl Server {
         let with_modseq = matches!(&command, Command::Request(request) if asks_modseq(request));
         if needed.is_some_and(|extension| self.off.contains(extension))
             || with_modseq && self.off.contains(Extension::CondStore)
+            || matches!(&command, Command::Request(request) if uses_what_is_off(request, self.off))
         {
             return self.bad(tag, "There is no such command");
         }
@@ -258,7 +259,7 @@ fn names_saved(request: &Request) -> bool {
     }
 }
 
-/// The extension a command belongs to, if it can be switched off.
+/// The extension a command belongs to, as a whole.
 fn needed(request: &Request) -> Option<Extension> {
     match request {
         Request::Unselect => Some(Extension::Unselect),
@@ -270,24 +271,67 @@ fn needed(request: &Request) -> Option<Extension> {
         Request::List(list) if !list.returns.status.is_empty() => Some(Extension::ListStatus),
         Request::List(list) if list.returns.extended => Some(Extension::ListExtended),
         Request::Create { special_use, .. } if !special_use.is_empty() => Some(Extension::SpecialUse),
-        Request::Search(search) => {
-            let returns = search.returns?;
-            if returns.partial.is_some() {
-                Some(Extension::Partial)
-            } else if returns.save {
-                Some(Extension::SearchRes)
-            } else {
-                Some(Extension::Esearch)
-            }
+        _ => None,
+    }
+}
+
+/// Whether something in the command belongs to an extension that is off.
+fn uses_what_is_off(request: &Request, off: Extensions) -> bool {
+    if off == Extensions::default() {
+        return false;
+    }
+    let is_off = |extension: Option<Extension>| extension.is_some_and(|extension| off.contains(extension));
+    match request {
+        Request::Status { items, .. } => items.iter().any(|item| is_off(of_status(item))),
+        Request::List(list) => {
+            list.select.special_use && off.contains(Extension::SpecialUse)
+                || list.returns.status.iter().any(|item| is_off(of_status(item)))
         }
-        Request::Fetch(fetch) => fetch.items.iter().find_map(|item| match item {
-            FetchItem::Preview { .. } => Some(Extension::Preview),
-            FetchItem::SaveDate => Some(Extension::SaveDate),
-            FetchItem::EmailId | FetchItem::ThreadId => Some(Extension::ObjectId),
-            FetchItem::BinarySize(_) => Some(Extension::Binary),
-            FetchItem::Section(section) if section.item == SectionItem::Binary => Some(Extension::Binary),
-            _ => None,
-        }),
+        Request::Fetch(fetch) => {
+            fetch.partial.is_some() && off.contains(Extension::Partial)
+                || fetch.items.iter().any(|item| is_off(of_fetch(item)))
+        }
+        Request::Search(search) | Request::Sort { search, .. } | Request::Thread { search, .. } => {
+            search.key.any(&|key| is_off(of_key(key)))
+                || search.returns.is_some_and(|returns| {
+                    is_off(Some(if returns.partial.is_some() {
+                        Extension::Partial
+                    } else if returns.save {
+                        Extension::SearchRes
+                    } else {
+                        Extension::Esearch
+                    }))
+                })
+        }
+        _ => false,
+    }
+}
+
+fn of_status(item: &StatusItem) -> Option<Extension> {
+    match item {
+        StatusItem::Size => Some(Extension::StatusSize),
+        StatusItem::AppendLimit => Some(Extension::AppendLimit),
+        StatusItem::MailboxId => Some(Extension::ObjectId),
+        _ => None,
+    }
+}
+
+fn of_fetch(item: &FetchItem) -> Option<Extension> {
+    match item {
+        FetchItem::Preview { .. } => Some(Extension::Preview),
+        FetchItem::SaveDate => Some(Extension::SaveDate),
+        FetchItem::EmailId | FetchItem::ThreadId => Some(Extension::ObjectId),
+        FetchItem::BinarySize(_) => Some(Extension::Binary),
+        FetchItem::Section(section) if section.item == SectionItem::Binary => Some(Extension::Binary),
+        _ => None,
+    }
+}
+
+fn of_key(key: &SearchKey) -> Option<Extension> {
+    match key {
+        SearchKey::Older(_) | SearchKey::Younger(_) => Some(Extension::Within),
+        SearchKey::EmailId(_) | SearchKey::ThreadId(_) => Some(Extension::ObjectId),
+        SearchKey::Saved(_) => Some(Extension::SaveDate),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use packetboat_imap::command::List;
 use packetboat_imap::response::{Code, Completion, Listed as Said, Response, StatusItem, StatusValue};
-use packetboat_imap::server::Server;
+use packetboat_imap::server::{Extension, Server};
 use packetboat_imap::value::MailboxName;
 use packetboat_mail::mailbox::{ListQuery, Listed, Name, Names, Refusal, SpecialUse, Status};
 use packetboat_store::MailboxId;
@@ -71,7 +71,12 @@ impl Imap {
                 continue;
             }
             let subscribed = list.returns.subscribed || list.select.subscribed;
-            session.say(&Response::List(said(&listed, mailbox.clone(), subscribed, rev2)));
+            let mut about = said(&listed, mailbox.clone(), subscribed, rev2);
+            if !session.offers(Extension::SpecialUse) {
+                let uses: Vec<&str> = listed.special_uses().map(SpecialUse::as_str).collect();
+                about.attributes.retain(|attribute| !uses.contains(attribute));
+            }
+            session.say(&Response::List(about));
             if let Some(row) = listed.mailbox.filter(|_| !list.returns.status.is_empty()) {
                 // RFC 5819 section 2: a STATUS that cannot be had is left out.
                 if let Ok(status) = mailboxes.status_of(row).await {
