@@ -9,6 +9,7 @@ use common::{Town, append, edit, name, open, town, uids};
 use packetboat_mail::mailbox::{
     Access, Change, DateTest, FlagEdit, Query, Refusal, Selected, SortBy, SortKey, Threading,
 };
+use packetboat_message::card::thread::number;
 use packetboat_store::Flags;
 
 const DAY: i64 = 86_400_000_000;
@@ -97,6 +98,9 @@ fn cases() -> Vec<(Query, &'static [u32])> {
         (Query::Younger(99 * 86_400), &[]),
         (Query::Larger(250), &[3]),
         (Query::Smaller(1), &[]),
+        (Query::ThreadId(number(b"1@x")), &[1, 2]),
+        (Query::ThreadId(number(b"2@x")), &[4]),
+        (Query::ThreadId(number(b"9@x")), &[]),
     ]
 }
 

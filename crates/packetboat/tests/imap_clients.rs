@@ -451,3 +451,47 @@ fn all_doors_lead_to_the_same_mailbox() {
     imap.ok("EXPUNGE");
     assert_eq!(support::Pop3::login(demo.at("pop3"), BOB).count(), 0);
 }
+
+/// A message and its answers have one THREADID (RFC 8474), wherever they lie, and are found by it.
+#[test]
+fn a_conversation_has_one_name_in_every_mailbox() {
+    let demo = Demo::start();
+    let mut imap = Imap::login(demo.at("imap"), BOB);
+    let message = |fields: &str| format!("From: a@b.test\r\n{fields}Subject: x\r\n\r\nx\r\n");
+    imap.append("INBOX", message("Message-ID: <1@x>\r\n").as_bytes());
+    imap.append("INBOX", message("Message-ID: <2@x>\r\nReferences: <1@x>\r\n").as_bytes());
+    imap.append("INBOX", message("Message-ID: <3@x>\r\nReferences: <1@x> <2@x>\r\n").as_bytes());
+    imap.append("INBOX", message("Message-ID: <4@x>\r\n").as_bytes());
+    imap.append("INBOX", message("").as_bytes());
+    let mut ids = |mailbox: &str| {
+        imap.select(mailbox);
+        let lines = imap.ok("FETCH 1:* THREADID").lines();
+        let id =
+            |line: &String| Some(line.split_once("(THREADID ")?.1.trim_end_matches(')').to_owned() + ")");
+        lines.iter().filter_map(id).collect::<Vec<_>>()
+    };
+    let here = ids("INBOX");
+    assert_eq!(here.len(), 5, "{here:?}");
+    assert!(here[0].starts_with("(T"), "{here:?}");
+    assert_eq!((&here[1], &here[2]), (&here[0], &here[0]));
+    assert_ne!(here[3], here[0]);
+    assert_eq!(here[4], "NIL)");
+    let found = imap.ok(&format!("SEARCH THREADID {}", here[0].trim_matches(['(', ')'])));
+    assert!(found.lines().contains(&"* SEARCH 1 2 3".to_owned()), "{}", found.text());
+    imap.ok("MOVE 3 Archive");
+    imap.select("Archive");
+    let moved = imap.ok("FETCH 1 THREADID");
+    assert!(moved.text().contains(&format!("THREADID {}", here[0])), "{}", moved.text());
+}
+
+/// Where the replacement lies is told before the message that it replaces goes (RFC 8508 section 4.3).
+#[test]
+fn a_replacement_is_told_before_its_predecessor_goes() {
+    let demo = Demo::start();
+    let mut imap = Imap::login(demo.at("imap"), BOB);
+    imap.append("Drafts", b"Subject: first\r\n\r\n");
+    imap.select("Drafts");
+    let lines = imap.ok("REPLACE 1 Drafts (\\Draft) {19+}\r\nSubject: second\r\n\r\n").lines();
+    let at = |found: &str| lines.iter().position(|line| line.contains(found));
+    assert!(at("* OK [APPENDUID ").is_some_and(|told| Some(told) < at("* 1 EXPUNGE")), "{lines:?}");
+}

@@ -62,6 +62,8 @@ pub enum Query {
     ModSeq(u64),
     /// Those with this body, see [`Message::body`](super::Message::body).
     EmailId(u128),
+    /// Those of the thread that began with this message, see [`Card::threading`].
+    ThreadId(u64),
 }
 
 /// A comparison of days, which are counted from 1970-01-01.
@@ -129,13 +131,14 @@ pub(super) enum Leaf {
     From(i64),
     ModSeq(u64),
     EmailId(u128),
+    ThreadId(u64),
 }
 
 impl Leaf {
     /// What it costs to decide: nothing, a card, the message.
     fn cost(&self) -> u8 {
         match self {
-            Leaf::Header { field: Some(_), .. } | Leaf::Sent(_) => 1,
+            Leaf::Header { field: Some(_), .. } | Leaf::Sent(_) | Leaf::ThreadId(_) => 1,
             Leaf::Header { .. } => 2,
             Leaf::Text { .. } => 3,
             _ => 0,
@@ -166,7 +169,7 @@ impl Leaf {
             Leaf::ModSeq(modseq) => row.modseq >= *modseq,
             Leaf::EmailId(body) => row.body() == Some(*body),
             Leaf::Text { folded, .. } if folded.is_empty() => true,
-            Leaf::Header { .. } | Leaf::Sent(_) | Leaf::Text { .. } => return None,
+            Leaf::Header { .. } | Leaf::Sent(_) | Leaf::ThreadId(_) | Leaf::Text { .. } => return None,
         })
     }
 
@@ -178,6 +181,7 @@ impl Leaf {
                     test.holds(sent.utc.saturating_add(i64::from(sent.offset) * 1_000_000))
                 }))
             }
+            Leaf::ThreadId(root) => Some(card.threading().root() == Some(*root)),
             Leaf::Header { name, field, folded } => {
                 header.clear();
                 card.header_fields((*field)?, header).then(|| has_field(header, name, folded, value))
@@ -263,6 +267,7 @@ impl Plan {
             Query::Younger(seconds) => Leaf::From(ago(seconds)),
             Query::ModSeq(modseq) => Leaf::ModSeq(*modseq),
             Query::EmailId(body) => Leaf::EmailId(*body),
+            Query::ThreadId(root) => Leaf::ThreadId(*root),
         };
         self.leaves.push(leaf);
         Ok(Node::Leaf(self.leaves.len() - 1))

@@ -34,6 +34,13 @@ impl<'a> Threading<'a> {
         let mut reader = Reader(self.references);
         std::iter::from_fn(move || reader.u64())
     }
+
+    /// Where its thread began: the first message it names, or itself. `None`: it names none, nor itself.
+    ///
+    /// It is the same for all answers as long as programs keep the first reference, as RFC 5322 section 3.6.4 has it.
+    pub fn root(&self) -> Option<u64> {
+        self.references().next().or(self.message_id)
+    }
 }
 
 /// Writes what [`Threading::read`] reads.
@@ -148,10 +155,12 @@ mod tests {
         assert_eq!(read.message_id, Some(number(b"a@b")));
         let references: Vec<u64> = read.references().collect();
         assert_eq!(references.len(), REFERENCES_MAX);
+        assert_eq!(read.root(), Some(0));
         assert_eq!((references[0], references[1], references[REFERENCES_MAX - 1]), (0, 801, 999));
         out.clear();
         pack(None, std::iter::empty(), Some(b"<c@d> <e@f>"), &mut out);
         assert!(Threading::read(&out).references().eq([number(b"c@d")]));
+        assert_eq!(Threading::read(&out).root(), Some(number(b"c@d")));
         assert_eq!(number(b"a@b"), 0x3eda_ccc6_bf06_a9b7, "numbers are stored");
     }
 }

@@ -194,8 +194,10 @@ impl Session {
             let no_target = !stays && reply.is_refused(&["TRYCREATE"]);
             return if no_target { Ok(()) } else { self.allowed_to_fail(&reply, &head) };
         }
-        let Some((to, new)) = reply.end.code("APPENDUID").and_then(|code| code.split_once(' ')) else {
-            return wrong(format!("no APPENDUID: {:?}", reply.end));
+        // Before the message that is replaced goes (RFC 8508 section 4.3).
+        let told = reply.said.iter().find_map(|said| said.code("APPENDUID"));
+        let Some((to, new)) = told.and_then(|code| code.split_once(' ')) else {
+            return wrong(format!("no APPENDUID before {:?}", reply.end));
         };
         let (to, new) = (numbers(to)?[0], numbers(new)?[0]);
         let now = state.now();

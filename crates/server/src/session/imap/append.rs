@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use packetboat_imap::command::Append;
 use packetboat_imap::response::{Code, Completion};
+use packetboat_imap::server::Server;
 use packetboat_imap::value::Flag;
 use packetboat_mail::mailbox::NewMessage;
 
 use super::convert::{self, refused, refused_target};
-use super::{Imap, Refused, Replacing};
+use super::{Imap, Refused, Replacing, say_ok};
 
 impl Imap {
     pub(super) async fn append_begin(&mut self, append: Append) -> Refused {
@@ -58,7 +59,7 @@ impl Imap {
         outcome
     }
 
-    pub(super) async fn append_commit(&mut self) -> Refused<Completion> {
+    pub(super) async fn append_commit(&mut self, session: &mut Server) -> Refused<Completion> {
         let Some(appending) = self.appending.take() else { return Err(convert::unavailable()) };
         let Replacing { messages, replaces } = *appending;
         let appended = match replaces {
@@ -67,7 +68,11 @@ impl Imap {
         };
         let appended = appended.map_err(|e| refused_target(&e))?;
         let code = Code::AppendUid(appended.uid_validity.0, appended.uids);
-        let text = if replaces.is_some() { "Replaced" } else { "Appended" };
-        Ok(Completion::ok(text).with(code))
+        if replaces.is_some() {
+            // RFC 8508 section 4.3: before the EXPUNGE, in an untagged OK.
+            say_ok(session, code, "Replacement is in its mailbox");
+            return Ok(Completion::ok("Replaced"));
+        }
+        Ok(Completion::ok("Appended").with(code))
     }
 }

@@ -121,6 +121,7 @@ impl Imap {
                         | FetchItem::Body
                         | FetchItem::BodyStructure
                         | FetchItem::Preview { .. }
+                        | FetchItem::ThreadId
                 )
         };
         let whole = |item: &FetchItem| matches!(item, FetchItem::Section(section) if is_whole(section));
@@ -265,7 +266,10 @@ impl Fetching {
                         fetch.email_id(&format!("M{body:x}"));
                     }
                 }
-                FetchItem::ThreadId => _ = fetch.thread_id(None),
+                FetchItem::ThreadId => {
+                    let root = read.as_ref().and_then(|card| card.threading().root());
+                    fetch.thread_id(root.map(|root| format!("T{root:016x}")).as_deref());
+                }
                 FetchItem::SaveDate => _ = fetch.save_date(Some(message.saved_at() * 1_000_000)),
                 FetchItem::Envelope => {
                     if let Some(envelope) = read.as_ref().and_then(Card::envelope) {

@@ -330,7 +330,7 @@ impl Handler<Server> for Imap {
                 answer_append(session, ended);
             }
             Event::AppendCommit => {
-                let completion = self.append_commit().await.unwrap_or_else(|refused| refused);
+                let completion = self.append_commit(session).await.unwrap_or_else(|refused| refused);
                 self.finish(session, true, completion.into()).await;
             }
             Event::AppendAborted => self.appending = None,

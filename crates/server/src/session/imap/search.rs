@@ -166,7 +166,10 @@ impl Imap {
                 Some(Ok(body)) => Query::EmailId(body),
                 _ => nothing(),
             },
-            SearchKey::ThreadId(_) => nothing(),
+            SearchKey::ThreadId(id) => match id.strip_prefix('T').map(|id| u64::from_str_radix(id, 16)) {
+                Some(Ok(root)) => Query::ThreadId(root),
+                _ => nothing(),
+            },
         })
     }
 }
