@@ -29,7 +29,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn duration() -> Duration {
-    let long = if std::env::var_os("PACKETBOAT_LONG").is_some() { 90 } else { 16 };
+    let long = if std::env::var_os("PACKETBOAT_LONG").is_some() { 90 } else { 30 };
     Duration::from_secs(number("PACKETBOAT_SECONDS").unwrap_or(long))
 }
 
