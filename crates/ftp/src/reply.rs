@@ -115,8 +115,12 @@ replies! {
     parameter_not_implemented = 504 "Command not implemented for that parameter.";
     /// 521: PROT P for a data connection that cannot have it.
     needs_protection = 521 "Data connections have to be protected: PROT P first.";
-    /// 522 of EPSV and EPRT.
+    /// 522 of EPSV and EPRT, for a family that nobody has.
     family_not_supported = 522 "Network protocol not supported, use (1,2)";
+    /// 522 of EPSV and EPRT on a control connection over IPv4.
+    family_is_v4 = 522 "Network protocol not supported, use (1)";
+    /// 522 of EPSV, EPRT and their like on one over IPv6.
+    family_is_v6 = 522 "Network protocol not supported, use (2)";
     /// 521 of LPRT.
     long_family_not_supported = 521 "Supported address families are (4,6)";
     /// 522: the data connection did not come with the control connection's TLS session.

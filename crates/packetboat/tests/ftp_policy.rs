@@ -168,7 +168,7 @@ login().quit()
         r#"
 f = login('anonymous', '')
 assert get(f, 'readme') == b'hello\n'
-for off in ['CWD /', 'XCWD /', 'CDUP', 'PWD', 'LIST', 'NLST', 'MLSD', 'MLST readme', 'SIZE readme', 'SITE WHO', 'STOR x']:
+for off in ['CWD /', 'XCWD /', 'CDUP', 'PWD', 'LIST', 'NLST', 'MLSD', 'MLST readme', 'SIZE readme', 'SITE WHO', 'STOR x', 'STAT /', 'STAT readme']:
     says(f, off, '502')
 for n in range(5):
     says(f, 'NOOP', '200')

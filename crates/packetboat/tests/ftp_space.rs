@@ -100,7 +100,11 @@ assert 'alice' in lines('LIST')[0]
 # When it was made.
 assert f.sendcmd('MFCT 20000229123456 all') == '213 Create=20000229123456; all'
 assert f.sendcmd('MFF Create=20010101000000;Modify=20020202020202; c').startswith('213')
-assert 'Create=20000229123456;' in f.sendcmd('MLST all')
+# An entry stands behind one space: another would be the end of no facts, and all the rest a name (RFC 3659 section 7.2).
+entry = f.sendcmd('MLST all').splitlines()[1]
+assert entry.startswith(' Type=file;') and entry.endswith('; /all') and 'Create=20000229123456;' in entry, entry
+# A range that the file does not have.
+assert f.sendcmd('RANG 9 12').startswith('350'); refused('RETR all', 554)
 facts = dict(f.mlsd())
 assert facts['all']['create'] == '20000229123456' and facts['c']['create'] == '20010101000000'
 assert facts['c']['modify'] == '20020202020202'

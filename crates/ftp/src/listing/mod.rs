@@ -67,6 +67,7 @@ pub struct Allowed {
     pub rename: bool,
     pub list: bool,
     pub make: bool,
+    pub create: bool,
 }
 
 /// How long before `now` a time may lie that is shown with its hour: half a year, as `ls` has it.
@@ -229,9 +230,9 @@ fn push_permissions(facts: &Facts<'_>, out: &mut Vec<u8>) {
     let directory = matches!(facts.kind, Kind::Directory | Kind::Current | Kind::Parent);
     let letters: [(bool, u8); 10] = [
         (!directory && allowed.append, b'a'),
-        (directory && allowed.make, b'c'),
+        (directory && allowed.create, b'c'),
         (allowed.delete, b'd'),
-        (directory && allowed.list, b'e'),
+        (directory && (allowed.list || allowed.create), b'e'),
         (allowed.rename, b'f'),
         (directory && allowed.list, b'l'),
         (directory && allowed.make, b'm'),

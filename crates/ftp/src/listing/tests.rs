@@ -23,6 +23,7 @@ fn facts<'a>(name: &'a [u8], kind: Kind<'a>) -> Facts<'a> {
             rename: true,
             list: true,
             make: true,
+            create: true,
         },
     }
 }
@@ -60,9 +61,13 @@ fn facts_as_they_were_chosen() {
     facts_line(&facts(b" name", Kind::File), &all, &mut out);
     facts_line(&facts(b"sub", Kind::Directory), &["Type", "Size", "Perm"], &mut out);
     facts_line(&facts(b".", Kind::Current), &["Type"], &mut out);
+    // Files can be left there, and none be seen.
+    let drop_box = Allowed { create: true, ..Allowed::default() };
+    let drop_box = Facts { allowed: drop_box, ..facts(b"drop", Kind::Directory) };
+    facts_line(&drop_box, &["Perm"], &mut out);
     facts_line(&facts(b"bare", Kind::File), &[], &mut out);
     let want = "Type=file;Size=1234;Modify=20260704123456;Perm=adfrw;Unique=fd00g1f;UNIX.mode=0644;UNIX.owner=anna;\
-                UNIX.group=lab;  name\nType=dir;Perm=cdeflmp; sub\nType=cdir; .\n bare\n";
+                UNIX.group=lab;  name\nType=dir;Perm=cdeflmp; sub\nType=cdir; .\nPerm=ce; drop\n bare\n";
     assert_eq!(String::from_utf8_lossy(&out), want);
 }
 

@@ -269,7 +269,7 @@ impl Server {
         match &asked {
             Asked::Host | Asked::User | Asked::Password | Asked::Account => self.refuse_access(&asked, &why),
             Asked::Listen(how) => self.say(&refusal::of_listen(*how, &why)),
-            Asked::Connect(_) => self.say(&refusal::of_connect(&why)),
+            Asked::Connect(at) => self.say(&refusal::of_connect(*at, &why)),
             Asked::Request(command) => {
                 self.say(&refusal::of_action(command, &why));
                 self.tell_aborted();

@@ -1,8 +1,10 @@
 //! HELP, FEAT, SYST, and what clients tell of themselves.
 
 use super::Server;
+use super::switch::{is_off, of_fact, usual};
 use crate::command::{Algorithm, Command, Site};
 use crate::reply::{self, Information};
+use packetboat_wire::Reply;
 
 /// The facts of MLST and MLSD (RFC 3659 section 7.5), as FEAT shows them.
 pub(super) const FACTS: &[&str] =
@@ -87,13 +89,22 @@ pub(super) const SITE_COMMANDS: &[(&str, &str)] = &[
     ("HELP", "SITE HELP [command]: this"),
 ];
 
+/// Security mechanisms other than TLS have these (RFC 2228).
+const OTHER_MECHANISMS: &[&str] = &["ADAT", "MIC", "CONF", "ENC"];
+
 impl Server {
     pub(super) fn information(&mut self, command: Command) {
         let answer = match command {
             Command::Syst => reply::system(),
             Command::Feat => reply::lines(Information::System, self.features()),
-            Command::Help(topic) => help("Commands:", COMMANDS, topic.as_deref()),
-            Command::Site(Site::Help(topic)) => help("SITE commands:", SITE_COMMANDS, topic.as_deref()),
+            Command::Help(topic) => match topic.as_deref().map(|topic| (topic, topic.strip_prefix("SITE"))) {
+                // "Can be stated in a reply to the HELP SITE command" (RFC 959 section 4.1.3).
+                Some((_, Some(""))) => self.help_of_site(None),
+                Some((_, Some(word))) if word.starts_with(' ') => self.help_of_site(Some(word.trim())),
+                Some((topic, _)) => self.help("Commands:", "", COMMANDS, Some(topic)),
+                None => self.help("Commands:", "", COMMANDS, None),
+            },
+            Command::Site(Site::Help(topic)) => self.help_of_site(topic.as_deref()),
             Command::Lang(None) => reply::set("Replies are in English.".to_owned()),
             Command::Lang(Some(tag)) if tag.to_ascii_lowercase().split('-').next() == Some("en") => {
                 reply::set("Replies are in English.".to_owned())
@@ -107,9 +118,43 @@ impl Server {
         self.say(&answer);
     }
 
+    fn help_of_site(&self, topic: Option<&str>) -> Reply {
+        let topic = topic.map(|topic| if matches!(topic, "CPFR" | "CPTO") { "COPY" } else { topic });
+        self.help("SITE commands:", "SITE ", SITE_COMMANDS, topic)
+    }
+
+    /// Of what is switched off, nothing is said.
+    fn help(&self, title: &str, before: &str, commands: &[(&str, &str)], topic: Option<&str>) -> Reply {
+        let is_on = |name: &str| !is_off(&self.disabled, format!("{before}{name}").as_bytes());
+        if let Some(topic) = topic {
+            if before.is_empty() && OTHER_MECHANISMS.contains(&topic) {
+                return reply::lines(
+                    Information::Help,
+                    vec![format!("{topic}: for mechanisms that are not offered here; see AUTH")],
+                );
+            }
+            let topic = if before.is_empty() { usual(topic) } else { topic };
+            return match commands.iter().find(|(name, _)| *name == topic && is_on(name)) {
+                Some((_, text)) => reply::lines(Information::Help, vec![(*text).to_owned()]),
+                None => reply::invalid_parameter("No help on that; HELP alone lists all commands."),
+            };
+        }
+        let mut lines = vec![title.to_owned()];
+        let names: Vec<&str> = commands.iter().map(|(name, _)| *name).filter(|name| is_on(name)).collect();
+        let row = |row: &[&str]| row.iter().map(|name| format!("{name:<9}")).collect::<String>();
+        lines.extend(names.chunks(8).map(row));
+        lines.push("HELP and a command tells more of it.".to_owned());
+        reply::lines(Information::Help, lines)
+    }
+
+    /// What is switched off is no feature (RFC 2389 section 3.2).
     fn features(&self) -> Vec<String> {
         let mut lines = vec!["Extensions supported:".to_owned()];
-        let mut add = |feature: &str| lines.push(feature.to_owned());
+        let mut add = |feature: &str| {
+            if !is_off(&self.disabled, feature.as_bytes()) {
+                lines.push(feature.to_owned());
+            }
+        };
         if self.config.tls {
             ["AUTH TLS", "PBSZ", "PROT"].into_iter().for_each(&mut add);
             if self.config.allow_ccc {
@@ -124,7 +169,16 @@ impl Server {
         });
         add(&format!("HASH {}", hashes.join(";")));
         ["HOST", "LANG EN*"].into_iter().for_each(&mut add);
-        ["MDTM", "MFCT", "MFF Modify;Create;UNIX.mode;", "MFMT"].into_iter().for_each(&mut add);
+        let settable = ["Modify;", "Create;", "UNIX.mode;"].into_iter().filter(|fact| {
+            let sets = of_fact(&fact.trim_end_matches(';').to_ascii_uppercase());
+            sets.is_none_or(|command| !is_off(&self.disabled, command.as_bytes()))
+        });
+        let settable: String = settable.collect();
+        ["MDTM", "MFCT"].into_iter().for_each(&mut add);
+        if !settable.is_empty() {
+            add(&format!("MFF {settable}"));
+        }
+        add("MFMT");
         let facts: String =
             FACTS
                 .iter()
@@ -132,7 +186,10 @@ impl Server {
                     if self.settings.facts.contains(fact) { format!("{fact}*;") } else { format!("{fact};") }
                 })
                 .collect();
-        add(&format!("MLST {facts}"));
+        // It stands for MLSD too (RFC 3659 section 7.8), which is what clients want to know of.
+        if !is_off(&self.disabled, b"MLSD") {
+            add(&format!("MLST {facts}"));
+        }
         [
             "MODE Z",
             "RANG STREAM",
@@ -153,18 +210,4 @@ impl Server {
         lines.push("End".to_owned());
         lines
     }
-}
-
-fn help(title: &str, commands: &[(&str, &str)], topic: Option<&str>) -> packetboat_wire::Reply {
-    if let Some(topic) = topic {
-        return match commands.iter().find(|(name, _)| *name == topic) {
-            Some((_, text)) => reply::lines(Information::Help, vec![(*text).to_owned()]),
-            None => reply::invalid_parameter("No help on that; HELP alone lists all commands."),
-        };
-    }
-    let mut lines = vec![title.to_owned()];
-    let names: Vec<&str> = commands.iter().map(|(name, _)| *name).collect();
-    lines.extend(names.chunks(8).map(|row| row.iter().map(|name| format!("{name:<9}")).collect::<String>()));
-    lines.push("HELP and a command tells more of it.".to_owned());
-    reply::lines(Information::Help, lines)
 }

@@ -53,6 +53,8 @@ pub struct Server {
     stopping: bool,
     /// ABOR came while an action was carried out.
     aborting: bool,
+    /// The client has interrupted by Telnet, and wants its next ABOR or STAT heard before what waits.
+    interrupted: bool,
     errors: u32,
     failed_logins: u32,
     idle: Duration,
@@ -185,6 +187,7 @@ impl Server {
             end_of_input: false,
             stopping: false,
             aborting: false,
+            interrupted: false,
             errors: 0,
             failed_logins: 0,
             last_activity: None,
@@ -326,11 +329,20 @@ impl Server {
             && let Ok(command) = &parsed
             && !transfer::may_come_meanwhile(command)
         {
-            return Advance::Blocked;
+            return match self.interrupting_command() {
+                Some(command) => {
+                    self.carry_out(command);
+                    Advance::Progress
+                }
+                None => Advance::Blocked,
+            };
         }
         self.input.skip(self.line_octets());
         match parsed {
             Ok(command) => {
+                if matches!(command, Command::Abor | Command::Stat(None)) {
+                    self.interrupted = false;
+                }
                 if switch::is_off(&self.disabled, &line) {
                     self.say(&reply::not_allowed_here());
                 } else {
@@ -352,13 +364,39 @@ impl Server {
             return Advance::Blocked;
         }
         let line = self.input.as_slice().split(|octet| *octet == b'\n').next().unwrap_or_default();
-        if self.line_octets() == line.len() + 1 && line.trim_ascii_end().eq_ignore_ascii_case(b"ABOR") {
+        let is_next = self.line_octets() == line.len() + 1 && is_abort(line);
+        if is_next {
             self.input.skip(self.line_octets());
+        }
+        if is_next || self.interrupting_command() == Some(Command::Abor) {
             self.aborting = true;
             self.event = Some(Event::Abort);
             return Advance::Progress;
         }
         Advance::Blocked
+    }
+
+    /// "The server PI, after receiving IP, scans the Telnet stream for exactly one FTP command" (RFC 959 section 4.1.3): takes
+    /// ABOR or STAT out of what waits for the end of a transfer, which stays and is answered behind it.
+    fn interrupting_command(&mut self) -> Option<Command> {
+        if !self.interrupted {
+            return None;
+        }
+        let mut begin = 0;
+        for line in self.input.as_slice().split_inclusive(|octet| *octet == b'\n') {
+            let text = line.strip_suffix(b"\n")?.trim_ascii_end();
+            let status = text.eq_ignore_ascii_case(b"STAT") && self.transfer.is_some();
+            if (status || is_abort(text)) && !switch::is_off(&self.disabled, text) {
+                let (before, behind) = self.input.as_slice().split_at(begin);
+                let rest = [before, behind.get(line.len()..).unwrap_or_default()].concat();
+                self.input.clear();
+                self.input.push(&rest);
+                self.interrupted = false;
+                return Some(if status { Command::Stat(None) } else { Command::Abor });
+            }
+            begin += line.len();
+        }
+        None
     }
 
     /// The line at the front, which stays where it is: it may have to wait for the end of a transfer.
@@ -401,12 +439,17 @@ impl Server {
     }
 }
 
+fn is_abort(line: &[u8]) -> bool {
+    line.trim_ascii_end().eq_ignore_ascii_case(b"ABOR")
+}
+
 impl Session for Server {
     type Event = Event;
 
     fn receive(&mut self, bytes: &[u8]) {
         self.data.clear();
         self.telnet.receive(bytes, &mut self.data);
+        self.interrupted |= self.telnet.take_interrupts() > 0;
         self.input.push(&self.data);
         let answers = self.telnet.take_answers();
         self.output.extend_from_slice(&answers);

@@ -101,8 +101,8 @@ impl Server {
             Passive::Epsv(family) => {
                 let is_v4 = matches!(announced.ip().to_canonical(), IpAddr::V4(_));
                 match family {
-                    Some(AddressFamily::V4) if !is_v4 => reply::family_not_supported(),
-                    Some(AddressFamily::V6) if is_v4 => reply::family_not_supported(),
+                    Some(AddressFamily::V4) if !is_v4 => reply::family_is_v6(),
+                    Some(AddressFamily::V6) if is_v4 => reply::family_is_v4(),
                     _ => reply::extended_passive(&epsv_answer(announced.port())),
                 }
             }

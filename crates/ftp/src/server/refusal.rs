@@ -1,5 +1,7 @@
 //! From what is meant to the reply that RFC 959 section 5.4 allows the command.
 
+use std::net::SocketAddr;
+
 use packetboat_wire::Reply;
 
 use super::{Passive, Refusal, TransferFailure};
@@ -28,17 +30,18 @@ pub(super) fn of_access(why: &Refusal) -> Reply {
 pub(super) fn of_listen(how: Passive, why: &Refusal) -> Reply {
     match (how, why) {
         (Passive::Lpsv, Refusal::WrongFamily) => reply::long_family_not_supported(),
-        (_, Refusal::WrongFamily) => reply::family_not_supported(),
+        (_, Refusal::WrongFamily) => reply::family_is_v6(),
         (_, Refusal::SwitchedOff) => reply::not_allowed_here(),
         // Not 421, which says that the session ends (RFC 959 section 4.2.2).
         _ => reply::no_port_free(),
     }
 }
 
-pub(super) fn of_connect(why: &Refusal) -> Reply {
+pub(super) fn of_connect(at: SocketAddr, why: &Refusal) -> Reply {
     match why {
         Refusal::SwitchedOff => reply::not_allowed_here(),
-        Refusal::WrongFamily => reply::family_not_supported(),
+        Refusal::WrongFamily if at.is_ipv4() => reply::family_is_v6(),
+        Refusal::WrongFamily => reply::family_is_v4(),
         // RFC 2577 section 3: "the server should return 504".
         _ => reply::invalid_parameter("Data connections go to your own address, and to no port below 1024."),
     }

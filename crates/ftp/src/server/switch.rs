@@ -48,7 +48,7 @@ const SITE_NAMES: &[&str] = &[
     "SITE HELP",
 ];
 
-fn usual(verb: &str) -> &str {
+pub(super) fn usual(verb: &str) -> &str {
     match verb {
         "XCWD" => "CWD",
         "XCUP" => "CDUP",
@@ -85,17 +85,38 @@ pub(super) fn is_off(disabled: &[String], line: &[u8]) -> bool {
     let mut word = || String::from_utf8_lossy(words.next().unwrap_or_default()).to_ascii_uppercase();
     let (verb, second) = (word(), word());
     let off = |name: &str| disabled.iter().any(|disabled| disabled == name);
-    if verb != "SITE" {
-        return off(usual(&verb));
+    // What is another command by what is said to it.
+    let facts = || second.split(';').filter_map(|fact| fact.split_once('=')).map(|(name, _)| name);
+    match &verb[..] {
+        "SITE" => {}
+        "STAT" => return off("STAT") || off("LIST") && !second.is_empty(),
+        "MDTM" => return off("MDTM") || off("MFMT") && is_time(&second),
+        "MFF" => return off("MFF") || facts().any(|fact| of_fact(fact).is_some_and(off)),
+        verb => return off(usual(verb)),
     }
-    let same = match &second[..] {
-        "MKDIR" => "MKD",
-        "RMDIR" => "RMD",
-        "UTIME" => "MFMT",
-        _ => "SITE",
+    let same: &[&str] = match &second[..] {
+        "MKDIR" => &["MKD"],
+        "RMDIR" => &["RMD", "DELE"],
+        "UTIME" => &["MFMT"],
+        _ => &[],
     };
     let part = if matches!(&second[..], "CPFR" | "CPTO") { "COPY" } else { &second };
-    off("SITE") || off(same) || off(&format!("SITE {part}"))
+    off("SITE") || same.iter().any(|same| off(same)) || off(&format!("SITE {part}"))
+}
+
+/// The command that sets this one of the facts of MFF, in upper case.
+pub(super) fn of_fact(fact: &str) -> Option<&'static str> {
+    match fact {
+        "MODIFY" => Some("MFMT"),
+        "CREATE" => Some("MFCT"),
+        "UNIX.MODE" => Some("SITE CHMOD"),
+        _ => None,
+    }
+}
+
+/// `MDTM 20261121160000 path` sets a time, as MFMT does.
+fn is_time(word: &str) -> bool {
+    word.len() >= 14 && word.bytes().take(14).all(|octet| octet.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -145,6 +166,16 @@ mod tests {
             (&["SITE COPY"], "SITE  CPFR x", true),
             (&["SITE COPY"], "SITE WHO", false),
             (&["SITE COPY"], "SITE", false),
+            (&["DELE"], "SITE RMDIR x", true),
+            (&["SITE CHMOD"], "MFF UNIX.mode=0777; x", true),
+            (&["SITE CHMOD"], "MFF modify=20260101000000;unix.mode=0777; x", true),
+            (&["SITE CHMOD"], "MFF modify=20260101000000; x", false),
+            (&["MFMT"], "MFF Modify=20260101000000; x", true),
+            (&["MFCT"], "MFF Create=20260101000000; x", true),
+            (&["MFMT"], "MDTM 20260101000000 x", true),
+            (&["MFMT"], "MDTM x", false),
+            (&["LIST"], "STAT /", true),
+            (&["LIST"], "STAT", false),
             (&[], "SITE WHO", false),
         ] {
             assert_eq!(off(disabled, line), is, "{disabled:?} {line}");
@@ -161,6 +192,7 @@ mod tests {
             ("QUIT", false),
             ("PASV", false),
             ("SITE WHO", false),
+            ("STAT", false),
             ("SITE CHMOD 1 x", true),
             ("PORT 1,2,3,4,5,6", true),
             ("CWD x", true),
@@ -172,6 +204,9 @@ mod tests {
         ] {
             assert_eq!(is_off(&off, line.as_bytes()), is, "{line}");
         }
+        // Whoever may only fetch is told nothing of what there is.
+        let off = switched_off(&owned(&["RETR"]), &[]);
+        assert!(is_off(&off, b"STAT /") && !is_off(&off, b"STAT"));
         assert_eq!(switched_off(&[], &owned(&["CWD"])), ["CWD"]);
         assert!(switched_off(&[], &[]).is_empty());
     }

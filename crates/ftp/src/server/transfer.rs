@@ -52,6 +52,13 @@ impl Server {
             self.forget_announced();
             return self.say(&reply::needs_protection());
         }
+        if self.settings.range.is_some()
+            && matches!(what, What::Store(_) | What::StoreUnique(_) | What::Append(_))
+        {
+            // Whoever sends a part would find it in place of the whole.
+            self.forget_announced();
+            return self.say(&reply::invalid_argument("RANG is for RETR and HASH; REST is for STOR."));
+        }
         let restart = match self.settings.restart.take() {
             None => Restart::None,
             // In stream mode the marker is a number of octets (RFC 3659 section 5.1), else one that we have sent.
@@ -100,6 +107,9 @@ impl Server {
 
     fn range(&mut self, first: u64, last: u64) {
         // "RANG 1 0" takes a range back.
+        if first > last && (first, last) != (1, 0) {
+            return self.say(&reply::invalid_argument("The first octet comes before the last one."));
+        }
         self.settings.range = (first <= last).then_some((first, last));
         let said = match self.settings.range {
             Some((first, last)) => format!("Restarting at {first}, ending at {last}."),

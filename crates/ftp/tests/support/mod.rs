@@ -105,7 +105,7 @@ impl Depot {
             }
             Request::Facts(path) => {
                 let path = path.unwrap_or_else(|| name("/"));
-                Ok(Answer::Lines(vec![format!(" Type=file;Size=42; {}", self.full(&path))]))
+                Ok(Answer::Lines(vec![format!("Type=file;Size=42; {}", self.full(&path))]))
             }
             Request::Status(_) => {
                 Ok(Answer::Directories(vec!["total 1".to_owned(), "readme.txt".to_owned()]))

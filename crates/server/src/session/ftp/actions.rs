@@ -77,10 +77,8 @@ impl Here {
                 let full = at.to_bytes();
                 let mut line = Vec::new();
                 facts_line(&told(&entry, &full, &self.space, &at), facts, &mut line);
-                Ok(Answer::Lines(vec![format!(
-                    " {}",
-                    String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line))
-                )]))
+                let line = line.strip_suffix(b"\n").unwrap_or(&line);
+                Ok(Answer::Lines(vec![String::from_utf8_lossy(line).into_owned()]))
             }
             Request::ChangeMode(path, mode) => done(self.space.set_mode(&self.at(&path)?, mode)),
             Request::SymbolicLink { target, link } => {
@@ -178,6 +176,7 @@ pub(super) fn told_with<'a>(entry: &'a Entry, name: &'a [u8], space: &'a Space, 
             rename: rights.has(Right::Rename),
             list: rights.has(Right::List),
             make: rights.has(Right::Make),
+            create: rights.has(Right::Create),
         },
     }
 }

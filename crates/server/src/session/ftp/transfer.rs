@@ -69,8 +69,8 @@ impl Job {
                 let at = here.at(path)?;
                 let (file, entry) = space.read(&at).map_err(|why| refusal(&why))?;
                 let octets = entry.size;
-                let beyond =
-                    matches!(transfer.restart, packetboat_ftp::data::Restart::Stream(n) if n > octets);
+                let beyond = matches!(transfer.restart, packetboat_ftp::data::Restart::Stream(n) if n > octets)
+                    || transfer.range.is_some_and(|(first, _)| first > octets);
                 if beyond && transfer.representation.is_plain() {
                     return Err(Refusal::InvalidRestart);
                 }
