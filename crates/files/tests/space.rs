@@ -124,6 +124,7 @@ fn every_verb_asks_for_its_right() {
     guest.enter(&path("/incoming")).unwrap();
     put(&guest, "/incoming/gift", How::Replace, b"1", 3).unwrap();
     assert_eq!(put(&guest, "/incoming/gift", How::Replace, b"2", 4).err(), no);
+    assert_eq!(guest.link(b"/etc/passwd", &path("/incoming/way")).err(), no);
     assert_eq!(guest.list(&path("/incoming")).err(), no);
     assert_eq!(guest.facts(&path("/incoming/gift")).err(), no);
     assert_eq!(get(&guest, "/incoming/gift").err(), no);

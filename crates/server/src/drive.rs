@@ -63,6 +63,9 @@ pub use crate::pace::Pace;
 /// Output is sent, with back-pressure, when this much is pending.
 const OUTBOX_HIGH: usize = 64 * 1024;
 
+/// While so much waits for the end of something that runs, no more is read.
+const HELD_BACK_MAX: usize = 64 * 1024;
+
 /// A session that asks to be woken at times that have passed, so many times in a row, is broken.
 const MAX_IDLE_TURNS: u32 = 1000;
 
@@ -479,6 +482,11 @@ impl Driver {
             (true, Some(bulk)) => Some(bulk),
             (true, None) => Some(Bulk { waited: Duration::ZERO, bytes: 0 }),
         };
+        let held_back = session.held_back();
+        if held_back.is_some() {
+            self.line_since = None;
+        }
+        let reads = !self.input_ended && held_back.is_none_or(|octets| octets < HELD_BACK_MAX);
         let too_slow_at = match (&self.bulk, self.line_since) {
             (Some(bulk), _) => Some(started + pace.bulk_window.saturating_sub(bulk.waited)),
             (None, Some(since)) => Some(since + pace.line),
@@ -492,7 +500,7 @@ impl Driver {
             if news.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(Woken::News));
             }
-            if !self.input_ended
+            if reads
                 && let Poll::Ready(read) =
                     self.link.conn.poll_receive(cx, &mut |bytes| session.receive(bytes))
             {

@@ -198,3 +198,23 @@ async fn a_peer_that_is_still_sending_is_not_reset() {
     let summary = timeout(PATIENCE, serving).await.unwrap().unwrap();
     assert_eq!(summary.end.to_string(), "closed");
 }
+
+/// What waits for the end of something may wait longer than a line may take, and when it is much, no more is read.
+#[tokio::test]
+async fn whoever_has_to_wait_is_not_slow_and_sends_no_more() {
+    for octets in [1, 65_536] {
+        let shutdown = Shutdown::new();
+        let (send, news) = mpsc::channel(1);
+        let pace = Pace { line: Duration::from_millis(1), ..Pace::default() };
+        let (link, mut client) = pair(&shutdown, TlsRole::None, pace).await;
+        let ended = start(link, Echo::default(), Oracle { news: Some(news), ..Oracle::default() });
+        client.write_all(format!("HOLD {octets}\r\n").as_bytes()).await.unwrap();
+        let mut said = [0; b"hello\r\nholding\r\n".len()];
+        timeout(PATIENCE, client.read_exact(&mut said)).await.unwrap().unwrap();
+        client.write_all(b"one\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        send.send("done".to_owned()).await.unwrap();
+        assert_eq!(talk(client, "QUIT\r\n").await, "news: done\r\n> one\r\nbye\r\n");
+        assert_eq!(timeout(PATIENCE, ended).await.unwrap().unwrap(), "closed");
+    }
+}

@@ -20,6 +20,12 @@ pub trait Session {
     /// Takes bytes the peer sent.
     fn receive(&mut self, bytes: &[u8]);
 
+    /// While something runs that commands have to wait for: octets of what waits, or might. Then nobody is slow whose
+    /// commands are not answered, and when it is much, no more is read. `None`: what comes is acted on as it comes.
+    fn held_back(&self) -> Option<usize> {
+        None
+    }
+
     /// The peer has closed its sending side; no more bytes will come.
     fn end_of_input(&mut self);
 

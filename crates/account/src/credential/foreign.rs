@@ -22,8 +22,8 @@ const SCRYPT_PARALLEL_MAX: u32 = 16;
 /// A hash that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Foreign {
-    /// `$1$`, MD5-crypt of FreeBSD.
-    Md5Crypt { salt: Vec<u8>, hash: Vec<u8> },
+    /// `$1$`, MD5-crypt of FreeBSD, and `$apr1$`, which is Apache's.
+    Md5Crypt { magic: &'static str, salt: Vec<u8>, hash: Vec<u8> },
     /// `$2a$`, `$2b$`, `$2y$`.
     Bcrypt { cost: u32, salt: [u8; 16], hash: [u8; 23] },
     /// `$7$`, scrypt as libsodium and crypt(3) write it.
@@ -47,18 +47,20 @@ pub(super) enum Size {
 
 /// Whether it looks like one that is understood here.
 pub(super) fn is_foreign(text: &str) -> bool {
-    ["$1$", "$2", "$7$", "{"].iter().any(|beginning| text.starts_with(beginning))
+    ["$1$", "$apr1$", "$2", "$7$", "{"].iter().any(|beginning| text.starts_with(beginning))
 }
 
 impl Foreign {
     /// Understands a hash.
     pub(super) fn parse(text: &str) -> Result<Foreign, &'static str> {
-        if let Some(rest) = text.strip_prefix("$1$") {
+        let md5_crypt =
+            ["$1$", "$apr1$"].into_iter().find_map(|magic| Some((magic, text.strip_prefix(magic)?)));
+        if let Some((magic, rest)) = md5_crypt {
             let (salt, hash) = rest.split_once('$').ok_or("its form is not that of crypt(3)")?;
             if salt.len() > 8 || hash.len() != 22 || !hash.bytes().all(|octet| ALPHABET.contains(&octet)) {
                 return Err("its form is not that of crypt(3)");
             }
-            return Ok(Foreign::Md5Crypt { salt: salt.into(), hash: hash.into() });
+            return Ok(Foreign::Md5Crypt { magic, salt: salt.into(), hash: hash.into() });
         }
         if text.starts_with("$2") {
             return bcrypt_of(text);
@@ -93,7 +95,7 @@ impl Foreign {
         let same =
             |one: &[u8], other: &[u8]| aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok();
         match self {
-            Foreign::Md5Crypt { salt, hash } => same(&md5_crypt(password, salt), hash),
+            Foreign::Md5Crypt { magic, salt, hash } => same(&md5_crypt(password, magic, salt), hash),
             Foreign::Bcrypt { cost, salt, hash } => same(&bcrypt(password, *cost, salt), hash),
             Foreign::Scrypt { log_n, r, p, salt, hash } => {
                 let mut made = [0; 32];
@@ -117,9 +119,9 @@ impl Foreign {
 }
 
 /// Poul-Henning Kamp's MD5-crypt, in the 22 characters that it is written in.
-fn md5_crypt(password: &[u8], salt: &[u8]) -> Vec<u8> {
+fn md5_crypt(password: &[u8], magic: &str, salt: &[u8]) -> Vec<u8> {
     let other = Md5::new().chain_update(password).chain_update(salt).chain_update(password).finalize();
-    let mut first = Md5::new().chain_update(password).chain_update(b"$1$").chain_update(salt);
+    let mut first = Md5::new().chain_update(password).chain_update(magic).chain_update(salt);
     let mut left = password.len();
     while left > 0 {
         let piece = left.min(other.len());
@@ -281,6 +283,8 @@ mod tests {
         for (password, hash) in [
             ("correct horse", "$1$abcdefgh$y6iHhJNbuC0xpbk0w9pm80"),
             ("pässword-that-is-longer-than-sixteen", "$1$x$V8zBWdyZPpgBvro9XebQn/"),
+            ("correct horse", "$apr1$abcdefgh$sIQmFnT1CuEXAsyjuXjUX/"),
+            ("pässword-that-is-longer-than-sixteen", "$apr1$x$bjW9yo.ZSKe9DuZWBshIR."),
             ("correct horse", "$2b$05$lccXJEtcXH1hyqtVAZfcPu6xW67GfG/JUqn3g1ovk06E6LmNGpfHK"),
             ("pässword", "$2a$05$mRuhUdEbyjlu7/bLSbbHLuVbGzt32vjy.sCbB.2dfW9ePwGRipYHC"),
             (
@@ -311,6 +315,7 @@ mod tests {
             "$1$",
             "$1$abcdefghi$y6iHhJNbuC0xpbk0w9pm80",
             "$1$abcdefgh$short",
+            "$apr1$abcdefghi$y6iHhJNbuC0xpbk0w9pm80",
             "$2x$05$lccXJEtcXH1hyqtVAZfcPu6xW67GfG/JUqn3g1ovk06E6LmNGpfHK",
             "$2b$15$lccXJEtcXH1hyqtVAZfcPu6xW67GfG/JUqn3g1ovk06E6LmNGpfHK",
             "$2b$03$lccXJEtcXH1hyqtVAZfcPu6xW67GfG/JUqn3g1ovk06E6LmNGpfHK",

@@ -179,6 +179,8 @@ impl Space {
     /// Makes a link. Where it leads is looked at when it is followed, and then it has to stay in the tree.
     pub fn link(&self, target: &[u8], path: &VirtualPath) -> Result<(), Refusal> {
         self.permits(path, Right::Create)?;
+        // Who may only leave files leaves no ways for whoever comes to fetch them.
+        self.permits(path, Right::Write)?;
         if target.contains(&0) || target.is_empty() {
             return Err(Refusal::InvalidPath);
         }

@@ -456,6 +456,10 @@ impl Session for Server {
         self.last_activity = None;
     }
 
+    fn held_back(&self) -> Option<usize> {
+        (self.transfer.is_some() || self.asked.is_some()).then(|| self.input.len())
+    }
+
     fn end_of_input(&mut self) {
         self.end_of_input = true;
         // "An unexpected close on the control connection will cause the server to take the effective action of an abort

@@ -13,7 +13,8 @@ use packetboat_wire::{ChannelBinding, Session, Step, TlsFacts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-/// Answers each line with `> line`. `STARTTLS`, `QUIT`, `BULK` and `ASK …` do what they say.
+/// Answers each line with `> line`. `STARTTLS`, `QUIT`, `BULK` and `ASK …` do what they say. After `HOLD n` lines wait for
+/// news, as if they were `n` octets.
 #[derive(Debug, Default)]
 pub struct Echo {
     input: Vec<u8>,
@@ -21,6 +22,7 @@ pub struct Echo {
     greeted: bool,
     ended: bool,
     closing: bool,
+    held: Option<usize>,
     /// How long a silent peer is borne.
     pub patience: Option<Duration>,
     since: Option<Instant>,
@@ -32,6 +34,7 @@ pub struct Ask(pub String);
 
 impl Echo {
     pub fn answer(&mut self, text: &str) {
+        self.held = None;
         self.say(text);
     }
 
@@ -53,6 +56,10 @@ impl Echo {
                 self.say("bye");
                 self.closing = true;
             }
+            ("HOLD", octets) => {
+                self.held = octets.parse().ok();
+                self.say("holding");
+            }
             ("ASK", word) => self.steps.push_back(Step::Event(Ask(word.to_owned()))),
             _ => self.say(&format!("> {line}")),
         }
@@ -64,7 +71,12 @@ impl Session for Echo {
 
     fn receive(&mut self, bytes: &[u8]) {
         assert!(!self.ended, "bytes after the end of input");
+        assert!(self.held.is_none_or(|octets| octets < 65_536), "bytes while enough is waiting");
         self.input.extend_from_slice(bytes);
+    }
+
+    fn held_back(&self) -> Option<usize> {
+        self.held
     }
 
     fn end_of_input(&mut self) {
@@ -101,6 +113,9 @@ impl Session for Echo {
             }
             if self.closing {
                 return Step::Close;
+            }
+            if self.held.is_some() {
+                return Step::Wait { until: None };
             }
             let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
                 let since = *self.since.get_or_insert(now);

@@ -330,5 +330,6 @@ mod tests {
             assert!(usable(hash).unwrap_err().contains(word), "{hash}");
         }
         assert_eq!(usable("$1$abcdefgh$y6iHhJNbuC0xpbk0w9pm80"), Ok(()));
+        assert_eq!(usable("$apr1$abcdefgh$sIQmFnT1CuEXAsyjuXjUX/"), Ok(()));
     }
 }

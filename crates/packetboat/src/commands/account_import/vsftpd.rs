@@ -183,8 +183,9 @@ fn unescaped(line: &str) -> Option<Vec<u8>> {
 
 /// Passwords stand there as they are, unless PAM was told that they are hashes (crypt=hash).
 fn secret_of(text: &str) -> NewPassword {
-    let is_hash =
-        ["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$7$", "$argon2"].iter().any(|it| text.starts_with(it));
+    let is_hash = ["$1$", "$apr1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$7$", "$argon2"]
+        .iter()
+        .any(|it| text.starts_with(it));
     if is_hash { hash(text) } else { plain(text) }
 }
 
