@@ -161,6 +161,27 @@ fn status_during_transfers_is_answered_and_bounded() {
     serves(&depot);
 }
 
+/// What has to wait for the end of a transfer is not read for ever.
+#[test]
+fn commands_that_wait_are_bounded() {
+    let depot = Depot::start();
+    serves(&depot);
+    std::fs::create_dir_all(depot.home("alice")).unwrap();
+    std::fs::write(depot.home("alice").join("large"), blob(1, 64 << 20)).unwrap();
+    let mut raw = Raw::login(depot.at());
+    let memory = depot.memory_kib();
+    raw.expect(200, "TYPE I");
+    let stream = raw.data();
+    assert!(matches!(raw.say("RETR large").0, 150 | 125));
+    let written = flood(raw.stream(), &b"PWD\r\n".repeat(10_000), 256 << 20);
+    assert!(written < 64 << 20, "{written} octets were taken");
+    assert!(depot.memory_kib() < memory + GROWTH_KIB, "{} KiB more", depot.memory_kib() - memory);
+    drop(stream);
+    assert_eq!(raw.reply().0, 426);
+    assert_eq!(raw.reply().0, 257);
+    serves(&depot);
+}
+
 /// CVE-2020-9273 was a transfer that was aborted while it still ran.
 #[test]
 fn aborting_again_and_again() {
