@@ -56,7 +56,7 @@ pub(super) fn usual(verb: &str) -> &str {
         "XMKD" => "MKD",
         "XRMD" => "RMD",
         "NLIST" => "NLST",
-        "XMD5" | "XSHA" | "XSHA1" | "XSHA256" | "XSHA512" => "XCRC",
+        "XMD5" | "MD5" | "XSHA" | "XSHA1" | "XSHA256" | "XSHA512" => "XCRC",
         verb => verb,
     }
 }
@@ -137,6 +137,7 @@ mod tests {
             ("XCWD", Some("CWD")),
             ("nlist", Some("NLST")),
             ("xsha256", Some("XCRC")),
+            ("md5", Some("XCRC")),
             ("site chmod", Some("SITE CHMOD")),
             ("SITE  CPTO", Some("SITE COPY")),
             ("SITE", Some("SITE")),
