@@ -216,7 +216,8 @@ fn field(line: &[u8], facts: &mut Facts) -> bool {
         }
         b"x-uid" => facts.uid = value.parse().ok().filter(|uid| *uid > 0),
         b"x-keywords" => {
-            for word in value.split_ascii_whitespace().take(KEYWORDS_MAX) {
+            let room = KEYWORDS_MAX.saturating_sub(facts.keywords.len());
+            for word in value.split_ascii_whitespace().take(room) {
                 facts.keywords.push(word.into());
             }
         }
@@ -371,5 +372,13 @@ mod tests {
             messages(&text, 5);
             date(&octets);
         }
+    }
+
+    #[test]
+    fn so_many_keywords_and_no_more_are_kept_of_a_message() {
+        let line = format!("X-Keywords:{}\n", " word".repeat(60));
+        let text = format!("From a@b Mon Jan  1 09:00:00 2024\n{}\nx\n", line.repeat(50));
+        let all = messages(text.as_bytes(), 100);
+        assert_eq!(all[0].1.keywords.len(), KEYWORDS_MAX);
     }
 }
