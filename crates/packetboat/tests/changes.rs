@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Demo, Pop3};
+use support::{Demo, Imap, Pop3};
 
 /// A client that says a line and hears one.
 struct Talk(BufReader<TcpStream>);
@@ -122,9 +122,16 @@ fn sessions_end_with_the_access_they_were_begun_with() {
     let mut idle = submission(&demo);
     let mut sending = submission(&demo);
     begin_message(&mut sending, "carol@demo.test", "bob@demo.test");
+    let mut mailbox = Imap::connect(demo.at("imap"));
+    mailbox.ok("LOGIN carol@demo.test first");
+    mailbox.ok("SELECT INBOX");
+    let idling = mailbox.begin(b"IDLE");
+    assert!(mailbox.line().starts_with('+'), "{idling}");
     does(&demo, "account passwd carol@demo.test --password-stdin", "second");
     reading.hears_its_end("-ERR access to this account has changed");
     idle.hears_its_end("421 4.7.0");
+    let farewell = std::iter::repeat_with(|| mailbox.line()).find(|line| !line.starts_with("* OK ")).unwrap();
+    assert!(farewell.starts_with("* BYE Access to this account has changed"), "{farewell}");
     sending.tell("second\r\n.");
     sending.hears_its_end("421 4.7.0");
     bob.says("STAT", "+OK 0 0");
