@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::aside;
 use super::file::{self, COLUMN_WORDS, Columns, Damaged, Head};
 use super::signature::{LEAST, MOST, Signature, narrow};
 
@@ -106,6 +107,18 @@ fn remove(path: &Path) {
     }
 }
 
+/// The numbers of a file's bodies, column by column.
+fn bodies_of(path: &Path, head: &Head) -> Result<Vec<u64>, Damaged> {
+    let file = File::open(path)?;
+    if head.block {
+        return file::bodies_of_block(&file, head);
+    }
+    head.check(&file)?;
+    let seal = head.seal();
+    let count = file::columns_in(head.class, file.metadata()?.len()).ok_or(Damaged)?;
+    (0..count).map(|column| file::body_in_tail(&file, seal, head.class, column).ok_or(Damaged)).collect()
+}
+
 impl Account {
     /// Reads what is there. Files that are not whole go: a cache may forget.
     pub(super) fn load(dir: PathBuf, store: u64, folding: u16, account: u64) -> io::Result<Account> {
@@ -124,38 +137,35 @@ impl Account {
                 None => remove(&entry.path()),
             }
         }
-        for (number, tail, class) in found {
-            let head = Head { number, class, block: !tail, ..next };
+        let heads: Vec<Head> = found
+            .into_iter()
+            .map(|(number, tail, class)| Head { number, class, block: !tail, ..next })
+            .collect();
+        let bodies = aside::each(&heads, |head| bodies_of(&path(&account.dir, head), head));
+        account.slots = Arc::new(Slots::with_capacity_and_hasher(
+            bodies.iter().flatten().map(Vec::len).sum(),
+            BuildHasherDefault::default(),
+        ));
+        for (head, bodies) in heads.into_iter().zip(bodies) {
             let last = account.parts.last().and_then(Option::as_ref);
-            let has_block = last.is_some_and(|last| last.head.number == number);
-            if has_block || account.take_in(head).is_err() {
-                remove(&path(&account.dir, &head));
+            let has_block = last.is_some_and(|last| last.head.number == head.number);
+            match bodies {
+                Ok(bodies) if !has_block => account.take_in(head, &bodies),
+                _ => remove(&path(&account.dir, &head)),
             }
-            account.next.number = account.next.number.max(number.saturating_add(1));
+            account.next.number = account.next.number.max(head.number.saturating_add(1));
         }
         Ok(account)
     }
 
     /// Notes the bodies of a file.
-    fn take_in(&mut self, head: Head) -> Result<(), Damaged> {
-        let file = File::open(path(&self.dir, &head))?;
-        let bodies = if head.block {
-            file::bodies_of_block(&file, &head)?
-        } else {
-            head.check(&file)?;
-            let seal = head.seal();
-            let count = file::columns_in(head.class, file.metadata()?.len()).ok_or(Damaged)?;
-            (0..count)
-                .map(|column| file::body_in_tail(&file, seal, head.class, column).ok_or(Damaged))
-                .collect::<Result<_, _>>()?
-        };
+    fn take_in(&mut self, head: Head, bodies: &[u64]) {
         let part = self.parts.len();
         let slots = Arc::make_mut(&mut self.slots);
         for (column, body) in bodies.iter().enumerate().filter(|(_, body)| **body != 0) {
             slots.insert(*body, slot(part, column));
         }
         self.parts.push(Some(Part { head, filled: bodies.len() }));
-        Ok(())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -274,12 +284,12 @@ impl Account {
     /// Which bodies may have all of these.
     pub(super) fn query(&self, places: &[u32]) -> Hits {
         let mut hits = Hits { slots: self.slots.clone(), columns: Vec::new(), damaged: Vec::new() };
-        for (number, part) in self.parts.iter().enumerate() {
-            let found = match part {
-                None => Ok([0; COLUMN_WORDS]),
-                Some(part) if part.head.class == 0 => Ok([u64::MAX; COLUMN_WORDS]),
-                Some(part) => self.query_part(part, places),
-            };
+        let found = aside::each(&self.parts, |part| match part {
+            None => Ok([0; COLUMN_WORDS]),
+            Some(part) if part.head.class == 0 => Ok([u64::MAX; COLUMN_WORDS]),
+            Some(part) => self.query_part(part, places),
+        });
+        for (number, found) in found.into_iter().enumerate() {
             hits.columns.push(found.unwrap_or_else(|Damaged| {
                 hits.damaged.push(number);
                 [u64::MAX; COLUMN_WORDS]

@@ -14,6 +14,7 @@
 //! - Every file says how its texts were decoded and folded ([`Options::folding`]); made another way, it is dropped.
 
 mod account;
+mod aside;
 mod file;
 mod signature;
 #[cfg(test)]
