@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub(super) const SHORT: usize = 256;
 pub(super) const PAGE_MAX: usize = 100_000;
 /// A body up to this size is read whole and checked before any of it is handed out.
 const WHOLE: u64 = 64 << 10;
+/// Bodies in a segment that lie at most so far apart are read ahead in one piece.
+const BETWEEN: u64 = 16 << 10;
 
 impl Shared {
     pub(crate) fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
@@ -114,15 +117,51 @@ impl Shared {
     }
 
     pub(crate) fn locate_messages(&self, rows: &[MessageRow]) -> Result<Vec<Located>, ReadError> {
-        self.readers.with(|conn| {
+        let located = self.readers.with(|conn| {
             let mut place = place(conn)?;
             let locate_row = |row: &MessageRow| {
                 let found = Wanted::of(row).map(|wanted| locate(&mut place, &wanted));
                 let found = found.unwrap_or(Ok(None))?;
                 Ok(Located { row: row.clone(), found })
             };
-            rows.iter().map(locate_row).collect()
-        })
+            rows.iter().map(locate_row).collect::<Result<Vec<_>, ReadError>>()
+        })?;
+        self.have_ready(&located);
+        Ok(located)
+    }
+
+    /// Asks the system to have small bodies in memory soon: those that lie one behind the other come in one piece, not each
+    /// when its turn comes and somebody waits for it.
+    fn have_ready(&self, located: &[Located]) {
+        let places = located.iter().filter_map(|located| Some(&located.found.as_ref()?.place));
+        let mut piece: Option<(u64, Range<u64>)> = None;
+        for place in places.filter(|place| place.file.is_none() && place.octets <= WHOLE) {
+            let (segment, end) = (place.segment, place.offset.saturating_add(place.octets));
+            match &mut piece {
+                Some((same, octets))
+                    if *same == segment
+                        && (octets.end..=octets.end.saturating_add(BETWEEN)).contains(&place.offset) =>
+                {
+                    octets.end = end;
+                }
+                _ => {
+                    if let Some(piece) = piece.replace((segment, place.offset..end)) {
+                        self.will_need(piece);
+                    }
+                }
+            }
+        }
+        if let Some(piece) = piece {
+            self.will_need(piece);
+        }
+    }
+
+    /// That it does not do so is no harm.
+    fn will_need(&self, (segment, octets): (u64, Range<u64>)) {
+        if let Ok(file) = self.segments.get(segment) {
+            let len = NonZeroU64::new(octets.end - octets.start);
+            let _ = fadvise(&*file, octets.start, len, Advice::WillNeed);
+        }
     }
 
     pub(crate) fn open_located(self: &Arc<Self>, located: &Located) -> Result<MessageReader, ReadError> {
