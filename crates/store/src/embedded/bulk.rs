@@ -142,11 +142,13 @@ impl Tables {
         let upto = i64::try_from(flagged.upto).unwrap_or(i64::MAX);
         let fixed =
             [flagged.mailbox as i64, flagged.modseq as i64, upto, !flagged.clear as i64, flagged.set as i64];
+        // Where any modification sequence will do, it is not looked at.
+        let until = if upto == i64::MAX { "" } else { "AND modseq <= ?3" };
         each_run(&self.conn, &fixed, wide(&flagged.runs), |uids| {
             // No row can be against a rule: nothing is kept for taking the statement back alone.
             format!(
                 "UPDATE OR FAIL message SET flags = (flags & ?4) | ?5, modseq = ?2
-                 WHERE mailbox = ?1 AND uid {uids} AND modseq <= ?3 AND ((flags & ?4) | ?5) <> flags"
+                 WHERE mailbox = ?1 AND uid {uids} {until} AND ((flags & ?4) | ?5) <> flags"
             )
         })?;
         self.journal.note(flagged.mailbox, flagged.modseq, &flagged.runs);

@@ -11,18 +11,26 @@ use super::runs::{Beside, NEAR, Runner, gapless, sorted, spans};
 use crate::tx::{AddMessage, BodySource, FlagChange, OpResult, TxError};
 use crate::{Flags, MailboxId, ModSeq, Uid};
 
-/// A message an operation names. Of its row is taken what is asked for.
+/// What is read of each message an operation names: each column costs a little, and there may be many messages.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Flags,
+    All,
+}
+
+/// A message an operation names. Of its row is taken what is asked for; modification sequence and size only if all was
+/// read.
 struct Named<'a> {
     uid: u32,
     row: &'a Row<'a>,
 }
 
 impl Named<'_> {
-    fn modseq(&self) -> rusqlite::Result<u64> {
+    fn flags(&self) -> rusqlite::Result<u64> {
         number(self.row, 1)
     }
 
-    fn flags(&self) -> rusqlite::Result<u64> {
+    fn modseq(&self) -> rusqlite::Result<u64> {
         number(self.row, 2)
     }
 
@@ -120,12 +128,18 @@ impl Part<'_> {
         &self,
         mailbox: MailboxId,
         uids: &[u32],
+        of: Of,
         mut each: impl FnMut(Named<'_>) -> rusqlite::Result<bool>,
     ) -> Result<Runner, Fault> {
         let mut runner = Runner::default();
-        let mut select = self.tables.conn.prepare_cached(
-            "SELECT uid, modseq, flags, size FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
-        )?;
+        let mut select = self.tables.conn.prepare_cached(match of {
+            Of::Flags => {
+                "SELECT uid, flags FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
+            }
+            Of::All => {
+                "SELECT uid, flags, modseq, size FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
+            }
+        })?;
         for span in spans(uids, NEAR) {
             runner.skip();
             let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
@@ -156,7 +170,8 @@ impl Part<'_> {
             FlagChange::Replace(_) => true,
         };
         let (mut free, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
-        let runner = self.look(mailbox, &sorted(uids), |found| {
+        let of = if unchanged_since.is_some() || deletes { Of::All } else { Of::Flags };
+        let runner = self.look(mailbox, &sorted(uids), of, |found| {
             if unchanged_since.is_none() || found.modseq()? <= upto {
                 let size = if deletes { found.size()? } else { 0 };
                 free.push((found.uid, found.flags()?, size));
@@ -220,7 +235,7 @@ impl Part<'_> {
     pub(super) fn are_there(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<bool, Fault> {
         let wanted = sorted(uids);
         let mut found = 0;
-        self.look(mailbox, &wanted, |_| {
+        self.look(mailbox, &wanted, Of::Flags, |_| {
             found += 1;
             Ok(false)
         })?;
@@ -237,7 +252,7 @@ impl Part<'_> {
     ) -> Result<OpResult, Fault> {
         let Some((_, account)) = self.mailbox(mailbox)? else { return Err(Fault::Tx(TxError::Gone(index))) };
         let mut gone = Vec::new();
-        let runner = self.look(mailbox, &sorted(uids), |found| {
+        let runner = self.look(mailbox, &sorted(uids), Of::Flags, |found| {
             let taken = flags == 0 || found.flags()? & flags == flags;
             if taken {
                 gone.push(Uid(found.uid));
@@ -267,7 +282,7 @@ impl Part<'_> {
         let Some((target, account)) = self.mailbox(to)? else { return Err(gone()) };
         let mut pairs = Vec::new();
         let (mut next, mut flags) = (target.uid_next, 0);
-        self.look(from, &sorted(uids), |found| {
+        self.look(from, &sorted(uids), Of::Flags, |found| {
             pairs.push((Uid(found.uid), Uid(next)));
             next = next.saturating_add(1);
             flags |= found.flags()?;
