@@ -129,7 +129,7 @@ async fn main() {
         timed(&format!("cards of all, {page} at a time"), async {
             let mut cursor = inbox.pick_all().cursor();
             while !cursor.is_done() {
-                std::hint::black_box(inbox.cards(&mut cursor, page, false).await.unwrap());
+                std::hint::black_box(inbox.cards(&mut cursor, page).await.unwrap());
             }
         })
         .await;

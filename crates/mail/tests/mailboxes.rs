@@ -108,7 +108,7 @@ async fn what_is_appended_is_read_again() {
     let sent = open(mailboxes, "Sent").await;
     assert_eq!((sent.exists(), sent.recent(), sent.uid_next(), sent.first_unseen()), (2, 2, 3, None));
     let mut cursor = sent.pick_all().cursor();
-    let page = sent.cards(&mut cursor, 10, true).await.unwrap();
+    let page = sent.cards(&mut cursor, 10).await.unwrap();
     assert!(cursor.is_done());
     let card = packetboat_message::card::Card::parse(&page[1].card).unwrap();
     assert_eq!(card.envelope().unwrap().subject, Some(&b"number 2"[..]));
@@ -149,7 +149,7 @@ async fn sessions_keep_their_numbers_until_they_are_told() {
     let rows = two.rows(&mut three.clone().cursor(), 9);
     assert!(rows[0].gone && rows[0].flags().contains(Flags::DELETED));
     assert_eq!(two.open_message(&rows[0]).await.unwrap_err(), Refusal::Expunged);
-    assert!(two.cards(&mut three.cursor(), 9, false).await.unwrap().is_empty());
+    assert!(two.cards(&mut three.cursor(), 9).await.unwrap().is_empty());
     assert!(two.sync(false).await.unwrap().is_empty());
     let news = two.sync(true).await.unwrap();
     assert_eq!(news.gone.unwrap().expunges().collect::<Vec<_>>(), [3]);

@@ -202,6 +202,14 @@ impl Store {
         self.embedded().shared.cards_of(mailbox, uids, with_prefix).await
     }
 
+    /// The cards of these messages, for who has their rows: as [`Self::cards_of`], but cheaper.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bare_cards(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<(Uid, Bytes)>, ReadError> {
+        self.embedded().shared.bare_cards(mailbox, uids).await
+    }
+
     /// The keywords of a mailbox, by the bit they have in [`crate::Flags`]; from memory when they were read lately. A
     /// bit keeps its name as long as the mailbox is there.
     ///

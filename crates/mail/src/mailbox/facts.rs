@@ -117,7 +117,7 @@ impl Selected {
 
     async fn learn(&self, facts: &mut Facts, mut cursor: Cursor) -> Result<(), Refusal> {
         while !cursor.is_done() {
-            for carded in self.cards(&mut cursor, PAGE, false).await? {
+            for carded in self.cards(&mut cursor, PAGE).await? {
                 if let Some(card) = Card::parse(&carded.card) {
                     facts.learn(&carded.message, &card);
                 }

@@ -19,37 +19,33 @@ pub struct Carded {
     pub message: Message,
     /// A [`Card`].
     pub card: Bytes,
-    /// What stands before the body for this recipient; empty if it was not asked for.
-    pub prefix: Bytes,
 }
 
 impl Selected {
     /// The next messages of a cursor with their cards, `max` at most. Those that are not there any more are left out;
     /// [`Selected::pick_gone`] tells which.
-    pub async fn cards(
-        &self,
-        cursor: &mut Cursor,
-        max: usize,
-        with_prefix: bool,
-    ) -> Result<Vec<Carded>, Refusal> {
+    pub async fn cards(&self, cursor: &mut Cursor, max: usize) -> Result<Vec<Carded>, Refusal> {
         rights(self.who(), self.owner(), Verb::Read)?;
         let mut page = Vec::new();
         while page.is_empty() {
             let wanted = cursor.peek(max);
             let Some((last, _)) = wanted.last().copied() else { break };
             let uids: Vec<Uid> = wanted.iter().map(|(_, uid)| Uid(*uid)).collect();
-            let found = self.store().cards_of(self.mailbox(), &uids, with_prefix).await?;
-            let mut numbers = wanted.iter();
-            page.reserve(found.len());
-            for carded in found {
-                let Some(&(number, uid)) = numbers.find(|(_, uid)| *uid == carded.row.uid.0) else {
-                    continue;
-                };
-                let message = self.message_from(number, uid, &carded.row);
-                page.push(Carded { message, card: carded.card, prefix: carded.prefix });
-            }
+            let found = self.store().bare_cards(self.mailbox(), &uids).await?;
             // The list may have ended early: those behind its last one are asked for again.
-            cursor.advance(page.last().map_or(last, |carded| carded.message.number));
+            let mut asked = last;
+            {
+                let (mut numbers, state) = (wanted.iter(), self.view().state());
+                page.reserve(found.len());
+                for (uid, card) in found {
+                    let Some(&(number, uid)) = numbers.find(|(_, wanted)| *wanted == uid.0) else { continue };
+                    asked = number;
+                    if let Some(message) = self.message_in(&state, number, uid) {
+                        page.push(Carded { message, card });
+                    }
+                }
+            }
+            cursor.advance(asked);
         }
         for carded in &mut page {
             if Card::parse(&carded.card).is_none() {

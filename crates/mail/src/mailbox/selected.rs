@@ -11,7 +11,7 @@ use super::numbering::{Numbering, Ranges, contains, push, push_range};
 use super::picked::{Bound, Cursor, NoSuchNumber, Picked};
 use super::rights::{Verb, rights};
 use super::table::Row;
-use super::view::{Keywords, View};
+use super::view::{Keywords, State, View};
 use super::{Access, Refusal};
 use crate::PostOffice;
 
@@ -300,16 +300,16 @@ impl Selected {
         Message { number, uid, gone, recent: contains(&self.recent, uid), row: *row }
     }
 
-    pub(super) fn message_from(&self, number: u32, uid: u32, row: &MessageRow) -> Message {
-        self.message(number, uid, &Row::new(row), false)
+    /// One message, as the view has it.
+    pub(super) fn message_in(&self, state: &State, number: u32, uid: u32) -> Option<Message> {
+        let (row, gone) = state.known(uid)?;
+        Some(self.message(number, uid, row, gone))
     }
 
     /// One message by its UID.
     pub fn message_of(&self, uid: u32) -> Option<Message> {
         let number = self.numbering.number(uid)?;
-        let state = self.view.state();
-        let (row, gone) = state.known(uid)?;
-        Some(self.message(number, uid, row, gone))
+        self.message_in(&self.view.state(), number, uid)
     }
 
     /// Opens a message for reading; it stays readable when it is removed meanwhile.

@@ -109,7 +109,7 @@ impl Selected {
         let mut cursor = of.clone().cursor();
         if by.iter().any(|by| by.key.needs_cards()) {
             while !cursor.is_done() {
-                for carded in self.cards(&mut cursor, PAGE, false).await? {
+                for carded in self.cards(&mut cursor, PAGE).await? {
                     let Some(card) = Card::parse(&carded.card) else { continue };
                     let (message, keys) = (carded.message, card.sort_keys());
                     messages.push((message.number, message.uid));

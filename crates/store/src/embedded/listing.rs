@@ -85,6 +85,43 @@ impl Shared {
     }
 }
 
+impl Shared {
+    pub(crate) async fn bare_cards(
+        self: &Arc<Self>,
+        mailbox: MailboxId,
+        uids: &[Uid],
+    ) -> Result<Vec<(Uid, Bytes)>, ReadError> {
+        let wanted = super::runs::sorted(uids);
+        let few = wanted.len() <= SHORT;
+        let read = move |conn: &Connection| bare_cards(conn, mailbox, &wanted);
+        if few { Ok(self.readers.with(read)?) } else { self.long(read).await }
+    }
+}
+
+fn bare_cards(conn: &Connection, mailbox: MailboxId, wanted: &[u32]) -> rusqlite::Result<Vec<(Uid, Bytes)>> {
+    let mut memory = Memory::new(wanted.len());
+    let mut cards = Vec::with_capacity(wanted.len().min(PAGE_MAX));
+    let mut octets = 0;
+    let mut select = conn.prepare_cached(BARE_CARDS)?;
+    for span in spans(wanted, NEAR_JOINED) {
+        let (Some(first), Some(last)) = (span.first(), span.last()) else { continue };
+        let mut beside = Beside::new(span);
+        let mut rows = select.query(params![mailbox.0 as i64, first, last])?;
+        while let Some(row) = rows.next()? {
+            if cards.len() >= PAGE_MAX || octets >= PAGE_OCTETS {
+                return Ok(cards);
+            }
+            let uid = row.get(0)?;
+            if beside.wants(uid) {
+                let card = memory.blob(row, 1)?;
+                octets += card.len();
+                cards.push((Uid(uid), card));
+            }
+        }
+    }
+    Ok(cards)
+}
+
 /// Cards and prefixes are cut from pieces of memory of this size, not allocated one by one. A small one that outlives
 /// its neighbours keeps no more than this.
 const PIECE: usize = 64 << 10;
@@ -95,13 +132,20 @@ struct Page {
     limit: usize,
     with_prefix: bool,
     octets: usize,
-    memory: BytesMut,
+    memory: Memory,
     cards: Vec<Carded>,
+}
+
+/// Where cards and prefixes of a listing lie.
+struct Memory {
+    /// So many messages are listed at most.
+    limit: usize,
+    piece: BytesMut,
 }
 
 impl Page {
     fn new(mailbox: MailboxId, limit: usize, with_prefix: bool) -> Page {
-        Page { mailbox, limit, with_prefix, octets: 0, memory: BytesMut::new(), cards: Vec::new() }
+        Page { mailbox, limit, with_prefix, octets: 0, memory: Memory::new(limit), cards: Vec::new() }
     }
 
     /// Reads those that are wanted of a range; tells whether there is room for more.
@@ -123,11 +167,17 @@ impl Page {
             if !wants(row.get(0)?) {
                 continue;
             }
-            let card = self.blob(row, 8)?;
-            let prefix = if self.with_prefix { self.blob(row, 9)? } else { Bytes::new() };
+            let card = self.memory.blob(row, 8)?;
+            let prefix = if self.with_prefix { self.memory.blob(row, 9)? } else { Bytes::new() };
             self.octets += card.len() + prefix.len();
             self.cards.push(Carded { row: message_row(self.mailbox, row)?, prefix, card });
         }
+    }
+}
+
+impl Memory {
+    fn new(limit: usize) -> Memory {
+        Memory { limit, piece: BytesMut::new() }
     }
 
     fn blob(&mut self, row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
@@ -135,18 +185,21 @@ impl Page {
         if octets.len() > PIECE / 8 {
             return Ok(Bytes::copy_from_slice(octets));
         }
-        if self.memory.capacity() < octets.len() {
+        if self.piece.capacity() < octets.len() {
             // A listing of a few needs no whole piece.
             let few = self.limit.saturating_mul(octets.len()).max(1 << 10);
-            self.memory = BytesMut::with_capacity(few.min(PIECE));
+            self.piece = BytesMut::with_capacity(few.min(PIECE));
         }
-        self.memory.extend_from_slice(octets);
-        Ok(self.memory.split().freeze())
+        self.piece.extend_from_slice(octets);
+        Ok(self.piece.split().freeze())
     }
 }
 
 const CARDS: &str = "SELECT uid, modseq, flags, size, received_at, saved_at, side, body, card
      FROM message LEFT JOIN side ON side.id = message.side
+     WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
+
+const BARE_CARDS: &str = "SELECT uid, card FROM message LEFT JOIN side ON side.id = message.side
      WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
 
 const CARDS_AND_PREFIXES: &str =

@@ -190,11 +190,11 @@ impl Fetching {
         };
         let mut entries: VecDeque<Entry> = if self.needs.card {
             let asked = self.cursor.clone();
-            let cards = selected.cards(&mut self.cursor, max, false).await.map_err(|e| refused(&e))?;
+            let cards = selected.cards(&mut self.cursor, max).await.map_err(|e| refused(&e))?;
             if cards.len() as u64 + self.cursor.left() < asked.left() {
                 self.trouble = Some(expunged());
             }
-            cards.into_iter().map(|Carded { message, card, .. }| Entry::new(message, card)).collect()
+            cards.into_iter().map(|Carded { message, card }| Entry::new(message, card)).collect()
         } else {
             let rows = selected.rows(&mut self.cursor, max);
             rows.into_iter().map(|message| Entry::new(message, Bytes::new())).collect()
