@@ -160,10 +160,12 @@ impl Selected {
             let uids: Vec<u32> = uids.iter().map(|uid| uid.0).collect();
             Picked::of_uids(&of.numbering, &uids)
         };
+        // Only those that were named can have changed, each once: where it is as many, it is all of them.
+        let all = changed.len() as u64 == u64::from(of.len());
         let stored = Stored {
-            changed: plain(&changed),
+            changed: if all { of.clone() } else { plain(&changed) },
             modified: plain(&modified),
-            gone: !self.pick_gone(of).is_empty(),
+            gone: !all && !self.pick_gone(of).is_empty(),
             new_keywords,
         };
         if !changed.is_empty() {
