@@ -53,6 +53,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::awake::Awake;
 use crate::conn::Conn;
 use crate::outbox::Outbox;
 use crate::shutdown::{Phase, ShutdownSignal};
@@ -292,6 +293,7 @@ struct Driver {
     /// When the first byte came of what the session has not acted on yet.
     line_since: Option<Instant>,
     bulk: Option<Bulk>,
+    awake: Awake,
 }
 
 /// One window of [`Pace::bulk_window`]. Only the time we waited counts: a slow disk is not the peer's fault.
@@ -335,6 +337,7 @@ impl Driver {
             input_ended: false,
             line_since: None,
             bulk: None,
+            awake: Awake::default(),
         }
     }
 
@@ -494,8 +497,9 @@ impl Driver {
         };
         let deadline = [until, too_slow_at].into_iter().flatten().min();
 
+        let mut awake = self.awake;
         let mut news = pin!(handler.news());
-        let woken = poll_fn(|cx| {
+        let mut look = |cx: &mut Context<'_>| {
             // Before what the peer says: news may be that it is not to be heard any more.
             if news.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(Woken::News));
@@ -521,13 +525,18 @@ impl Driver {
                 Some(deadline) => self.poll_timer(deadline, cx).map(|()| Ok(Woken::Time)),
                 None => Poll::Pending,
             }
-        })
-        .await?;
+        };
+        let woken = match awake.look(&mut look).await {
+            Poll::Ready(woken) => woken?,
+            Poll::Pending => poll_fn(look).await?,
+        };
+        self.awake = awake;
 
         let now = Instant::now();
         match woken {
             Woken::Bytes(count) => {
                 self.received += count as u64;
+                self.awake.answered_in(now - started);
                 tracing::trace!(target: "packetboat::transcript", connection = self.link.id, bytes = count, "received");
                 self.line_since = self.line_since.or(Some(now));
                 self.check_bulk(now - started, count, &pace)?;

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod app;
+mod awake;
 pub mod conn;
 pub mod demo;
 pub mod dns;
