@@ -173,18 +173,11 @@ impl Ftp {
                 Event::Refused { reply, .. } => (reply, false),
                 other => panic!("{other:?}"),
             };
+            // All that was sent before the reply is here.
             while self.carry(sending) {}
             if !sending.opened {
                 // No transfer: what is open stays so.
             } else if !stays_open {
-                // The last of what was sent before the reply may come behind it; then comes the end of the connection.
-                let deadline = Instant::now() + PATIENCE;
-                while sending.fetch.is_some() && self.data.is_some() && !sending.done {
-                    assert!(Instant::now() < deadline, "the data connection does not end");
-                    if !self.carry(sending) {
-                        std::thread::sleep(PAUSE);
-                    }
-                }
                 (self.data, self.listener) = (None, None);
             } else if self.data.is_none() {
                 // We broke it, and the server had sent all.

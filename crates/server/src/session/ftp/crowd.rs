@@ -2,20 +2,17 @@
 //! each name, so a second thread asks too. What comes of it is told in the order of the directory.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use packetboat_files::{Lister, Names, Refusal as Files, VirtualPath};
 
+use super::beside::Seat;
 use super::listing::Style;
 
 /// Batches of names that are looked at before the first of them is told.
 const AHEAD: usize = 6;
 /// Of so many batches we do one ourselves, beside reading names and sending: the other thread does the others.
 const OWN: usize = 3;
-
-/// Threads that help now, in all sessions. There are as many as processors at most.
-static HELPERS: AtomicUsize = AtomicUsize::new(0);
 
 /// The listing of a long directory.
 #[derive(Debug)]
@@ -110,14 +107,11 @@ impl Place {
 
 /// A thread that helps, if there may be one more.
 fn helper(place: &Arc<Place>) -> Option<mpsc::Sender<Task>> {
-    let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let one_more = |now| (now < most).then_some(now + 1);
-    HELPERS.try_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+    let seat = Seat::take()?;
     let place = Arc::clone(place);
     let (helper, tasks) = mpsc::channel::<Task>();
-    let guard = Guard;
     let help = move || {
-        let _guard = guard;
+        let _seat = seat;
         for Task { names, done } in tasks {
             // Nobody waits for it when the transfer was broken off.
             let _ = done.send(place.text(names));
@@ -125,13 +119,4 @@ fn helper(place: &Arc<Place>) -> Option<mpsc::Sender<Task>> {
     };
     std::thread::Builder::new().name("listing".to_owned()).spawn(help).ok()?;
     Some(helper)
-}
-
-/// Its place is free again when it has ended, however that was.
-struct Guard;
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        HELPERS.fetch_sub(1, Ordering::Relaxed);
-    }
 }

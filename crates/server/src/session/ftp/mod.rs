@@ -3,6 +3,7 @@
 mod actions;
 mod announce;
 mod anonymous;
+mod beside;
 mod certificate;
 mod connection;
 mod crowd;

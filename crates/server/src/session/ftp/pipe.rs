@@ -12,6 +12,7 @@ use packetboat_ftp::data::{Inbound, News, Outbound, Restart};
 use packetboat_ftp::server::{Refusal, Transfer, TransferFailure};
 use tokio::sync::mpsc::Sender;
 
+use super::beside::{self, Seat};
 use super::stream::Data;
 
 /// Octets moved at a time.
@@ -63,24 +64,24 @@ pub(super) fn send(
     let mut outbound = Outbound::new(transfer.representation, &transfer.options, head, transfer.restart)
         .map_err(TransferFailure::Data)?;
     let room = usize::try_from(octets).map_or(PIECE, |octets| octets.clamp(HEADER_OCTETS, PIECE));
-    let (mut at, mut piece, mut out) = (outbound.position(), vec![0; room], Vec::with_capacity(2 * room));
-    let mut sink = Sink::new(data, transfer.deflate, progress);
-    loop {
-        let read = read_at_most(file, &mut piece, at).map_err(of_file)?;
-        let Some(mut disk) = piece.get(..read).filter(|disk| !disk.is_empty()) else { break };
-        at += read as u64;
-        while !disk.is_empty() {
-            out.clear();
-            outbound.push(&mut disk, &mut out, PIECE).map_err(TransferFailure::Data)?;
-            sink.write_all(&out).map_err(of_connection)?;
-        }
-    }
-    let mut ended = false;
-    while !ended {
+    let (mut at, mut piece, mut unsent) = (outbound.position(), vec![0; room], 0..0);
+    let make = |out: &mut Vec<u8>| {
         out.clear();
-        ended = outbound.finish(&mut out, PIECE).map_err(TransferFailure::Data)?;
-        sink.write_all(&out).map_err(of_connection)?;
-    }
+        if unsent.is_empty() {
+            let read = read_at_most(file, &mut piece, at).map_err(of_file)?;
+            if read == 0 {
+                return outbound.finish(out, PIECE).map(|ended| !ended).map_err(TransferFailure::Data);
+            }
+            (at, unsent) = (at + read as u64, 0..read);
+        }
+        let mut disk = piece.get(unsent.clone()).unwrap_or_default();
+        outbound.push(&mut disk, out, PIECE).map_err(TransferFailure::Data)?;
+        unsent.start = unsent.end - disk.len();
+        Ok(true)
+    };
+    let seat = Seat::for_long(octets, &data.pace);
+    let mut sink = Sink::new(data, transfer.deflate, progress);
+    beside::pieces(seat, make, |out| sink.write_all(out).map_err(of_connection))?;
     sink.finish().map_err(of_connection)
 }
 
@@ -128,30 +129,33 @@ fn send_plain(
     end: u64,
     progress: &Progress,
 ) -> Result<u64, TransferFailure> {
+    let seat = Seat::for_long(end.saturating_sub(first), &data.pace);
+    // A client on this machine would be woken for every 64 KiB, and copy them from pages that no processor has at hand. Where
+    // there is no processor to spare for that, the system does it with less.
+    if data.socket().is_some() && !(data.is_local() && seat.is_some()) {
+        return send_by_kernel(data, file, first, end, progress);
+    }
+    send_copied(data, file, (first, end), seat, progress)
+}
+
+/// The octets do not come here.
+fn send_by_kernel(
+    data: &mut Data,
+    file: &File,
+    first: u64,
+    end: u64,
+    progress: &Progress,
+) -> Result<u64, TransferFailure> {
     let mut at = first;
-    let mut piece = Vec::new();
     while at < end {
-        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX);
-        let sent = match data.socket() {
-            Some(socket) => {
-                let mut offset = at;
-                let wanted = data.pace.piece(wanted.min(KERNEL_PIECE));
-                let sent = match rustix::fs::sendfile(socket, file, Some(&mut offset), wanted) {
-                    Err(rustix::io::Errno::INTR) => continue,
-                    sent => sent.map_err(|error| of_connection(error.into()))?,
-                };
-                data.pace.took(sent);
-                sent
-            }
-            None => {
-                let wanted = wanted.min(PIECE);
-                piece.resize(wanted.max(piece.len()), 0);
-                let read =
-                    read_at_most(file, piece.get_mut(..wanted).unwrap_or_default(), at).map_err(of_file)?;
-                data.write_all(piece.get(..read).unwrap_or_default()).map_err(of_connection)?;
-                read
-            }
+        let Some(socket) = data.socket() else { break };
+        let mut offset = at;
+        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(KERNEL_PIECE);
+        let sent = match rustix::fs::sendfile(socket, file, Some(&mut offset), data.pace.piece(wanted)) {
+            Err(rustix::io::Errno::INTR) => continue,
+            sent => sent.map_err(|error| of_connection(error.into()))?,
         };
+        data.pace.took(sent);
         // Somebody has cut the file off while it was sent.
         if sent == 0 {
             break;
@@ -160,6 +164,29 @@ fn send_plain(
         progress.store(at - first, Ordering::Relaxed);
     }
     Ok(at.saturating_sub(first))
+}
+
+/// The octets come here.
+fn send_copied(
+    data: &mut Data,
+    file: &File,
+    (first, end): (u64, u64),
+    seat: Option<Seat>,
+    progress: &Progress,
+) -> Result<u64, TransferFailure> {
+    let mut at = first;
+    let make = |piece: &mut Vec<u8>| {
+        let wanted = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(PIECE);
+        piece.resize(wanted, 0);
+        let read = read_at_most(file, piece, at).map_err(of_file)?;
+        piece.truncate(read);
+        at += read as u64;
+        // Somebody may have cut the file off while it was sent.
+        Ok(at < end && read > 0)
+    };
+    let mut sink = Sink::new(data, false, progress);
+    beside::pieces(seat, make, |piece| sink.write_all(piece).map_err(of_connection))?;
+    sink.finish().map_err(of_connection)
 }
 
 /// Receives a file behind what the upload begins with; says how many octets came.

@@ -127,6 +127,12 @@ impl Data {
         self.below().set_write_timeout(Some(PATIENCE))
     }
 
+    /// Whether the other side is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        let ends = (self.below().local_addr(), self.below().peer_addr());
+        matches!(ends, (Ok(own), Ok(peer)) if own.ip() == peer.ip())
+    }
+
     pub(super) fn is_protected(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
     }
