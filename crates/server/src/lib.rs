@@ -11,6 +11,7 @@ pub mod conn;
 pub mod demo;
 pub mod dns;
 pub mod drive;
+mod end;
 pub mod files;
 pub mod limits;
 pub mod listen;
