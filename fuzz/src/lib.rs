@@ -19,6 +19,7 @@ pub mod secure;
 pub mod session;
 pub mod smtp;
 pub mod store;
+pub mod transfer;
 pub mod wire;
 
 /// A target: octets in, a panic if something is wrong.
@@ -48,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("import_puredb", import::puredb),
     ("import_users", import::users),
     ("line", wire::line),
+    ("mbox", transfer::mbox),
     ("pop3_client", pop3::client),
     ("pop3_command", pop3::command),
     ("pop3_server", pop3::server),
@@ -67,6 +69,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sts_record", secure::sts_record),
     ("surrogate", message::surrogate),
     ("text", mime::text),
+    ("uidlist", transfer::uidlist),
 ];
 
 /// Makes a target of a function of this crate.

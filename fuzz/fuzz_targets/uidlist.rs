@@ -1,0 +1,2 @@
+#![no_main]
+packetboat_fuzz::target!(transfer::uidlist);
