@@ -219,6 +219,19 @@ fn zeros_are_the_client_itself() {
 }
 
 #[test]
+fn an_address_in_host_has_to_be_ours() {
+    let depot = Depot::start();
+    let mut raw = Raw::connect(depot.at());
+    for other in ["192.0.2.1", "[::1]", "[2001:db8::1]"] {
+        raw.expect(504, &format!("HOST {other}"));
+    }
+    for ours in [depot.at().ip().to_string(), "files.example".to_owned()] {
+        raw.expect(220, &format!("HOST {ours}"));
+    }
+    raw.expect(331, "USER alice@boat.test");
+}
+
+#[test]
 fn an_administrator_sees_everybody() {
     let more = "[[files_for]]\nusers = [\"bob@boat.test\"]\nsees_all = true\n";
     let depot = Depot::start_with("", more);

@@ -116,6 +116,15 @@ impl Ftp {
         }
     }
 
+    /// Whether a client may mean this server by what HOST says: by any name, for behind all names is the same server, and by an
+    /// address if it is ours, as the client came to it or as it is announced (RFC 7151 section 3.1).
+    pub(super) async fn may_be_called(&self, host: &str) -> bool {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let (Ok(address), Some(local)) = (bare.parse::<IpAddr>(), self.peer.local) else { return true };
+        let (address, own) = (address.to_canonical(), local.ip().to_canonical());
+        address == own || address == self.depot.links.announcing.address(self.peer.ip(), own).await
+    }
+
     /// Whether a data connection may go there: to the client alone, and to no port of a service (RFC 2577 section 3).
     pub(super) fn may_connect(&self, at: SocketAddr) -> Result<(), Refusal> {
         let at = self.meant(at);

@@ -91,7 +91,10 @@ impl Handler<Server> for Ftp {
     async fn handle(&mut self, session: &mut Server, event: Event) -> Result<(), Stop> {
         self.note(session, &event);
         match event {
-            Event::Host(_) => session.accept(),
+            Event::Host(host) => match self.may_be_called(&host).await {
+                true => session.accept(),
+                false => session.refuse(Refusal::AddressNotAllowed),
+            },
             Event::User(name) => self.named(session, name).await,
             Event::Password(password) => self.password(session, &password).await,
             Event::Account(name) => self.account(session, name),
