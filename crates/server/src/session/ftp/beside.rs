@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use packetboat_ftp::server::{Refusal, TransferFailure};
+use packetboat_ftp::server::TransferFailure;
 
 use super::rates::Pace;
 
@@ -42,26 +42,19 @@ impl Drop for Seat {
 }
 
 /// Has pieces made, and takes them in their order. `make` writes a piece over what it is given, and says whether there is more
-/// behind it; on a thread of its own, if there is a seat for one. `take` runs here.
-pub(super) fn pieces(
+/// behind it; on a thread of its own, if there is a seat for one and the system has one. `take` runs here.
+pub(super) fn pieces<M: FnMut(&mut Vec<u8>) -> Result<bool, TransferFailure> + Send>(
     seat: Option<Seat>,
-    mut make: impl FnMut(&mut Vec<u8>) -> Result<bool, TransferFailure> + Send,
+    make: M,
     mut take: impl FnMut(&[u8]) -> Result<(), TransferFailure>,
 ) -> Result<(), TransferFailure> {
-    let Some(_seat) = seat else {
-        let mut piece = Vec::new();
-        loop {
-            let more = make(&mut piece)?;
-            take(&piece)?;
-            if !more {
-                return Ok(());
-            }
-        }
-    };
+    let Some(_seat) = seat else { return alone(make, take) };
     thread::scope(|scope| {
-        let (tell, made) = mpsc::sync_channel(AHEAD);
+        let (tell, made) = mpsc::sync_channel::<Result<Vec<u8>, TransferFailure>>(AHEAD);
         let (give_back, used) = mpsc::sync_channel::<Vec<u8>>(AHEAD);
+        let (hand_over, handed) = mpsc::sync_channel::<M>(1);
         let maker = move || {
+            let Ok(mut make) = handed.recv() else { return };
             loop {
                 let mut piece = used.try_recv().unwrap_or_default();
                 let more = make(&mut piece);
@@ -73,7 +66,10 @@ pub(super) fn pieces(
             }
         };
         let builder = thread::Builder::new().name("ftp-beside".to_owned());
-        builder.spawn_scoped(scope, maker).map_err(|_| TransferFailure::File(Refusal::LocalError))?;
+        if builder.spawn_scoped(scope, maker).is_err() {
+            return alone(make, take);
+        }
+        let _ = hand_over.send(make);
         for piece in made {
             let piece = piece?;
             take(&piece)?;
@@ -81,6 +77,20 @@ pub(super) fn pieces(
         }
         Ok(())
     })
+}
+
+fn alone(
+    mut make: impl FnMut(&mut Vec<u8>) -> Result<bool, TransferFailure>,
+    mut take: impl FnMut(&[u8]) -> Result<(), TransferFailure>,
+) -> Result<(), TransferFailure> {
+    let mut piece = Vec::new();
+    loop {
+        let more = make(&mut piece)?;
+        take(&piece)?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]
