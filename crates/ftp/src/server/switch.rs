@@ -114,9 +114,12 @@ pub(super) fn of_fact(fact: &str) -> Option<&'static str> {
     }
 }
 
+/// Digits of a time, down to the second (RFC 3659 section 2.3).
+const TIME_DIGITS: usize = 14;
+
 /// `MDTM 20261121160000 path` sets a time, as MFMT does.
 fn is_time(word: &str) -> bool {
-    word.len() >= 14 && word.bytes().take(14).all(|octet| octet.is_ascii_digit())
+    word.as_bytes().first_chunk::<TIME_DIGITS>().is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]
